@@ -1,0 +1,27 @@
+# `make check` is what CI runs; it needs Rust 1.95 with rustfmt and clippy, and nothing else.
+
+.PHONY: check slow demo demo-model bench
+
+check:
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets --locked -- -D warnings
+	.ci/tree
+	cargo test --release --workspace --locked
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps --locked
+
+# Tests that take minutes.
+slow:
+	cargo test --release --workspace --locked -- --ignored
+
+demo:
+	cargo run --release --locked -- demo
+
+# Trains the network that travels inside the program; about ten minutes on two cores.
+demo-model:
+	rm -rf target/shapes target/demo-model
+	cargo run --release --locked -- data shapes target/shapes --count 1024 --size 64 --seed 0
+	cargo run --release --locked -- train experiments/demo.toml --out target/demo-model
+	cp target/demo-model/model.safetensors crates/cli/assets/demo.safetensors
+
+bench:
+	cargo run --release --locked -p certiseg-cert --example speed

@@ -1,0 +1,188 @@
+//! Everything that can be refused. A message says what was got, what was expected, the way out.
+
+use crate::Metric;
+
+/// Result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What was refused, and why.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A grid that no certificate fits.
+    #[error(
+        "grid of {classes} classes, {height}x{width} pixels; expected 2 to 256 classes, sides of at least 1, and a product that fits in memory"
+    )]
+    Grid {
+        /// Number of classes.
+        classes: usize,
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+    },
+    /// Not the p of an lp norm.
+    #[error("norm `{got}`; expected a number from 1 to inf, such as 1, 1.5, 2, l2 or inf")]
+    Norm {
+        /// What was given.
+        got: String,
+    },
+    /// Not a budget.
+    #[error("budget {got}; expected a number of at least 0 (inf is allowed)")]
+    Budget {
+        /// What was given.
+        got: f64,
+    },
+    /// Not a Lipschitz constant a radius can be divided by.
+    #[error("lipschitz constant {got}; expected a finite number above 0: audit the network")]
+    Lipschitz {
+        /// What was given.
+        got: f64,
+    },
+    /// Not an error bound of logits.
+    #[error("logit error eta {got}; expected a finite number of at least 0")]
+    Eta {
+        /// What was given.
+        got: f64,
+    },
+    /// A buffer that does not fit its grid.
+    #[error("{what} hold {got} values; expected {expected}: give the grid they were computed on")]
+    Length {
+        /// Which buffer.
+        what: &'static str,
+        /// Values given.
+        got: usize,
+        /// Values expected.
+        expected: usize,
+    },
+    /// A logit that is no number.
+    #[error("logit of class {class} at pixel {pixel} is {value}; expected a finite number")]
+    LogitNotFinite {
+        /// Pixel, row by row from 0.
+        pixel: usize,
+        /// Class.
+        class: usize,
+        /// What was found.
+        value: f32,
+    },
+    /// A label that is neither a class nor void.
+    #[error(
+        "label {label} at pixel {pixel}; expected a class below {classes} or the ignored label"
+    )]
+    LabelOutOfRange {
+        /// Pixel, row by row from 0.
+        pixel: usize,
+        /// What was found.
+        label: u8,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// A metric of a class the network does not have.
+    #[error("class {class} of a metric; expected a class below {classes}")]
+    ClassOutOfRange {
+        /// The class.
+        class: u8,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// A metric that needs labels, and none were given.
+    #[error("{metric} needs labels, the image has none; give labels or ask for stability")]
+    LabelsMissing {
+        /// The metric.
+        metric: Metric,
+    },
+    /// Not a metric.
+    #[error("metric `{got}`; expected accuracy, stability, fnr:CLASS or iou:CLASS")]
+    Metric {
+        /// What was given.
+        got: String,
+    },
+    /// Not a goal.
+    #[error("goal `{got}`: {reason}")]
+    Goal {
+        /// What was given.
+        got: String,
+        /// What was expected.
+        reason: &'static str,
+    },
+    /// A goal asked of the certificate of another metric.
+    #[error("goal `{goal}` was asked of a certificate of {metric}; certify {expected}")]
+    GoalOfOtherMetric {
+        /// The goal.
+        goal: String,
+        /// Metric of the certificate.
+        metric: Metric,
+        /// Metric of the goal.
+        expected: Metric,
+    },
+    /// A metric whose data set value is not the sum of its images.
+    #[error(
+        "{metric} cannot be pooled: the worst images together are not the worst data set; report the mean of images"
+    )]
+    NotPooled {
+        /// The metric.
+        metric: Metric,
+    },
+    /// Counts that f64 does not hold exactly.
+    #[error("pooled counts reach 2^53; expected fewer pixels: pool a part of the data set")]
+    TooManyPixels,
+    /// Not a quantile.
+    #[error("quantile {got}; expected a number from 0 to 1")]
+    Quantile {
+        /// What was given.
+        got: f64,
+    },
+    /// A layer was refused.
+    #[error("layer {name}: {reason}")]
+    Layer {
+        /// Name of the layer.
+        name: String,
+        /// Why.
+        reason: Box<Error>,
+    },
+    /// A weight, standard deviation or scale without a meaning.
+    #[error("{what} {index} is {value}; expected {expected}")]
+    Number {
+        /// What kind of number.
+        what: &'static str,
+        /// Position in its buffer.
+        index: usize,
+        /// What was found.
+        value: f32,
+        /// What was expected.
+        expected: &'static str,
+    },
+    /// A layer description that contradicts itself.
+    #[error("{what} is {got}; expected {expected}")]
+    Shape {
+        /// What does not fit.
+        what: &'static str,
+        /// What was given.
+        got: usize,
+        /// What was expected.
+        expected: String,
+    },
+    /// A layer that has no bound here.
+    #[error("{what} is not supported; {way_out}")]
+    Unsupported {
+        /// What was asked.
+        what: &'static str,
+        /// What to do instead.
+        way_out: &'static str,
+    },
+}
+
+impl Error {
+    pub(crate) fn in_layer(self, name: &str) -> Self {
+        Error::Layer {
+            name: name.into(),
+            reason: Box::new(self),
+        }
+    }
+
+    pub(crate) fn norm(got: impl ToString) -> Self {
+        Error::Norm {
+            got: got.to_string(),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! `certiseg demo`: a bundled network on generated pictures, certified and attacked, in a minute
+//! and without a download.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use certiseg_cert::{Budget, Goal, Head, Image, Margins, Metric, Norm, Row, margins, round_up};
+use certiseg_net::attack::pgd::Pgd;
+use certiseg_net::checkpoint::parse_model;
+use certiseg_net::compare::Arena;
+use certiseg_net::data::{Sample, VOID, shapes};
+use clap::Args;
+use image::RgbImage;
+use serde::Serialize;
+
+use super::attack::Tally;
+use crate::output::{Format, Rows, print_line};
+use crate::picture;
+use crate::progress::Progress;
+
+/// The bundled network, made by `make demo-model`.
+const MODEL: &[u8] = include_bytes!("../../assets/demo.safetensors");
+/// Generated pictures that no training saw: the seed of the training set is another.
+const SEED: u64 = 1_000_003;
+const IMAGES: usize = 12;
+const EPS: [f64; 4] = [0.1, 0.25, 0.5, 1.0];
+/// The budget of the worst-case pictures.
+const SHOWN: f64 = 0.5;
+const METRICS: [Metric; 4] = [
+    Metric::Accuracy,
+    Metric::Stability,
+    Metric::Fnr(1),
+    Metric::Iou(1),
+];
+
+/// Flags of the verb.
+#[derive(Args)]
+pub struct Demo {
+    /// Folder for rows.jsonl and the pictures
+    #[arg(long, default_value = "certiseg-demo")]
+    out: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Settings {
+    model: &'static str,
+    images: usize,
+    size: [usize; 2],
+    seed: u64,
+    eps: [f64; 4],
+    attack: Pgd,
+}
+
+impl Demo {
+    /// Runs it.
+    pub fn run(self) -> Result<ExitCode> {
+        let model = parse_model(MODEL)?;
+        let trained = model.origin.as_ref().map(|origin| &origin.settings);
+        let size = trained.map_or([64, 64], |t| [t.height, t.width]);
+        let [height, width] = size;
+        let audit = model.network.audit(height, width)?;
+        let largest = audit
+            .layers
+            .iter()
+            .map(|layer| layer.norm)
+            .fold(0.0, f64::max);
+        print_line(&format!(
+            "model  demo (bundled, {} weights)   L = {} (checked: {} layers, largest norm {})   images {IMAGES} x {height}x{width}, {} classes\n",
+            model.network.weights(),
+            round_up(audit.lipschitz, 6),
+            audit.layers.len(),
+            round_up(largest, 7),
+            model.network.classes(),
+        ))?;
+        let settings = Settings {
+            model: "demo",
+            images: IMAGES,
+            size,
+            seed: SEED,
+            eps: EPS,
+            attack: Pgd::default(),
+        };
+        let unit = format!("[0,1] pixel space, image 3x{height}x{width}");
+        let head = Head::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), &settings)
+            .lipschitz(audit.lipschitz, "audited from the weights")
+            .unit(Norm::L2, unit)
+            .eta_source("measured: twice the largest difference to an f64 forward pass")
+            .seed(SEED);
+        let mut rows = Rows::open(Format::Table, Some(&self.out), &head)?;
+        let arena = Arena::new(&model.network, size)?;
+        let goals = ["accuracy<=0.5", "stability<=0.5", "fnr:1>=0.7"];
+        let goals: Vec<Goal> = goals
+            .iter()
+            .map(|g| Ok(g.parse()?))
+            .collect::<Result<_>>()?;
+        let mut tally = Tally::new(&METRICS, &EPS);
+        let mut sheet = Vec::new();
+        let mut spent = Duration::ZERO;
+        let progress = Progress::new("demo", IMAGES);
+        for (index, sample) in shapes(SEED, IMAGES, height).iter().enumerate() {
+            let start = Instant::now();
+            let seen = arena.compare(sample, &METRICS, &EPS, &settings.attack, SEED)?;
+            spent += start.elapsed();
+            let labels = sample.mask.as_deref();
+            let image = Image::new(seen.logits.grid, &seen.logits.values, labels, Some(VOID))?;
+            let margins = margins(&image, &seen.premises)?;
+            write_rows(&mut rows, &sample.id, &margins, &goals)?;
+            sheet.push(pictures(&self.out, sample, &margins, size)?);
+            tally.add(&sample.id, &seen);
+            progress.set(index + 1, "");
+        }
+        progress.finish();
+        let overview = self.out.join("overview.png");
+        picture::save(&overview, &picture::sheet(&sheet, 2))?;
+        rows.finish()?;
+        print_line(&tally.table())?;
+        print_line(&format!(
+            "time per image {:.0} ms",
+            spent.as_secs_f64() * 1e3 / IMAGES as f64
+        ))?;
+        let verdict = tally.verdict();
+        print_line(&closing(&self.out))?;
+        Ok(verdict)
+    }
+}
+
+fn write_rows(rows: &mut Rows, id: &str, margins: &Margins, goals: &[Goal]) -> Result<()> {
+    for metric in METRICS {
+        let certificate = metric.certify(margins)?;
+        let certificate = certificate.as_ref();
+        let row = Row::new(id, metric, margins.premises());
+        for eps in EPS {
+            rows.push(&row.clone().worst(certificate, Budget::new(eps)?))?;
+        }
+        for goal in goals.iter().filter(|goal| goal.metric == metric) {
+            rows.push(&row.clone().budget(certificate, goal)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Image, label, prediction, worst case, flip budgets: each a file, together a row of the sheet.
+fn pictures(
+    out: &Path,
+    sample: &Sample,
+    margins: &Margins,
+    size: [usize; 2],
+) -> Result<Vec<RgbImage>> {
+    let labels = sample.mask.as_deref().unwrap_or_default();
+    let prediction = margins.predictions();
+    let wrong: Vec<bool> = labels
+        .iter()
+        .zip(prediction)
+        .map(|(&label, &predicted)| label != VOID && label != predicted)
+        .collect();
+    let mut tiles = vec![
+        ("image", picture::photo(&sample.image_f32(), size)),
+        ("label", picture::classes(labels, size)),
+        ("prediction", picture::classes(prediction, size)),
+    ];
+    if let Some(certificate) = Metric::Accuracy.certify(margins)? {
+        let taken = certificate.taken(Budget::new(SHOWN)?);
+        tiles.push((
+            "worst_case",
+            picture::worst_case(prediction, &wrong, &taken, size),
+        ));
+        if let Some(budgets) = certificate.flip_budgets() {
+            tiles.push(("flip_budget", picture::budgets(&budgets, size)));
+        }
+    }
+    for (name, tile) in &tiles {
+        picture::save(&out.join(format!("{}_{name}.png", sample.id)), tile)?;
+    }
+    Ok(tiles.into_iter().map(|(_, tile)| tile).collect())
+}
+
+fn closing(out: &Path) -> String {
+    let out = out.display();
+    format!(
+        "\nfiles  {out}/rows.jsonl       certificates, one JSON object per line\n       \
+         {out}/overview.png     per row: image, label, prediction, worst case at eps {SHOWN}, flip budgets\n       \
+         {out}/ID_*.png         the same, one by one\n       \
+         worst case: red = an attack within the budget may flip it, dark red = wrong already; it is an\n       \
+         optimum of the bound, not an attack that was found. flip budgets: dark = falls first\n\n\
+         next   certiseg train --data DIR --out runs/mine     certiseg certify --help"
+    )
+}

@@ -1,0 +1,8 @@
+//! One verb per file.
+
+pub mod attack;
+pub mod audit;
+pub mod certify;
+pub mod data;
+pub mod demo;
+pub mod train;

@@ -1,0 +1,327 @@
+//! `certiseg train`: settings from a TOML file and the line, a run folder out.
+
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use certiseg_cert::{round_down, round_up};
+use certiseg_net::checkpoint::{Origin, load_training, save_model, save_training, write_whole};
+use certiseg_net::data::{Layout, LoadSettings, Sample, list, load};
+use certiseg_net::evaluate::{EPS, Evaluation};
+use certiseg_net::train::{Event, State, Train as Settings, train};
+use clap::Args;
+use serde::Serialize;
+
+use crate::fail::{STOPPED, Usage};
+use crate::output::make_dir;
+use crate::progress::Progress;
+
+const CHECKPOINT: &str = "checkpoint.safetensors";
+const MODEL: &str = "model.safetensors";
+
+/// Set by Ctrl-C; the second one ends the program at once.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// Flags of the verb.
+#[derive(Args)]
+pub struct Train {
+    /// Settings (TOML); what it does not name has its default
+    config: Option<PathBuf>,
+    /// Folder of the data set
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// kvasir, pets, camvid, cityscapes, voc, context or folder
+    #[arg(long)]
+    layout: Option<Layout>,
+    /// Override one setting, for example --set network.size='"m1"' or --set epochs=10
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// Run folder to make
+    #[arg(long, required_unless_present = "resume")]
+    out: Option<PathBuf>,
+    /// Go on with the training in this run folder
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["config", "data", "layout", "sets", "out"])]
+    resume: Option<PathBuf>,
+}
+
+impl Train {
+    /// Trains.
+    pub fn run(self) -> Result<ExitCode> {
+        let (mut state, out) = match (&self.resume, &self.out) {
+            (Some(run), _) => (load_training(&run.join(CHECKPOINT))?, run.clone()),
+            (None, Some(out)) => (State::start(self.settings()?)?, out.clone()),
+            (None, None) => return Err(Usage::new("no run folder", "give --out DIR")),
+        };
+        if self.resume.is_none() && out.join(CHECKPOINT).exists() {
+            let message = format!("{} holds a training already", out.display());
+            let hint = format!(
+                "go on with --resume {}, or name another --out",
+                out.display()
+            );
+            return Err(Usage::new(message, hint));
+        }
+        let samples = samples(
+            &state.settings,
+            state.settings.data.train.as_deref(),
+            "training",
+        )?;
+        let validation = match state.settings.data.validation.as_deref() {
+            None => Vec::new(),
+            split => self::samples(&state.settings, split, "validation")?,
+        };
+        make_dir(&out)?;
+        let config = toml::to_string(&state.settings)?;
+        write_whole(&out.join("config.toml"), config.as_bytes())?;
+        ctrlc::set_handler(|| {
+            if STOP.swap(true, Ordering::SeqCst) {
+                std::process::exit(i32::from(STOPPED));
+            }
+        })?;
+        run(&mut state, &samples, &validation, &out)
+    }
+
+    fn settings(&self) -> Result<Settings> {
+        let mut table = match &self.config {
+            None => toml::Table::new(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path);
+                let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+                let parsed = text.parse::<toml::Table>();
+                parsed.with_context(|| format!("{} is no TOML", path.display()))?
+            }
+        };
+        for set in &self.sets {
+            apply(&mut table, set)?;
+        }
+        let text = toml::to_string(&table)?;
+        let mut settings: Settings = toml::from_str(&text).context("in the settings")?;
+        if let Some(data) = &self.data {
+            settings.data.dir.clone_from(data);
+        }
+        if let Some(layout) = self.layout {
+            settings.data.layout = layout;
+        }
+        if settings.data.dir.as_os_str().is_empty() {
+            return Err(Usage::new("no data to train on", "give --data DIR"));
+        }
+        Ok(settings)
+    }
+}
+
+/// Sets `a.b=value` in a table; the value is TOML, or a plain word.
+fn apply(table: &mut toml::Table, set: &str) -> Result<()> {
+    let Some((key, value)) = set.split_once('=') else {
+        let message = format!("--set {set} sets nothing");
+        return Err(Usage::new(message, "write --set key=value"));
+    };
+    let parsed = format!("value = {value}").parse::<toml::Table>().ok();
+    let parsed = parsed.and_then(|mut table| table.remove("value"));
+    let value = parsed.unwrap_or_else(|| toml::Value::String(value.to_owned()));
+    let mut path: Vec<&str> = key.split('.').collect();
+    let last = path.pop().unwrap_or_default();
+    let mut inner = table;
+    for part in path {
+        let entry = inner
+            .entry(part)
+            .or_insert_with(|| toml::Table::new().into());
+        let Some(next) = entry.as_table_mut() else {
+            let message = format!("--set {set}: {part} is no group of settings");
+            return Err(Usage::new(
+                message,
+                "see config.toml of any run for the names",
+            ));
+        };
+        inner = next;
+    }
+    inner.insert(last.to_owned(), value);
+    Ok(())
+}
+
+fn samples(settings: &Settings, split: Option<&str>, what: &str) -> Result<Vec<Sample>> {
+    let data = &settings.data;
+    let entries = list(&data.dir, data.layout, split)?;
+    let progress = Progress::new(&format!("reading {what}"), entries.len());
+    let load_settings = LoadSettings {
+        height: settings.height,
+        width: settings.width,
+        filter: data.filter,
+        classes: settings.network.classes,
+    };
+    let samples = load(&entries, &load_settings, &|done, _| progress.set(done, ""))?;
+    progress.finish();
+    Ok(samples)
+}
+
+/// One line of metrics.jsonl.
+#[derive(Serialize)]
+struct Metrics<'a> {
+    epoch: u64,
+    loss: f64,
+    seconds: f64,
+    #[serde(flatten)]
+    evaluation: Option<&'a Evaluation>,
+}
+
+fn run(
+    state: &mut State,
+    samples: &[Sample],
+    validation: &[Sample],
+    out: &Path,
+) -> Result<ExitCode> {
+    let settings = state.settings.clone();
+    let steps = samples.len().div_ceil(settings.batch);
+    eprintln!(
+        "{} training and {} validation images of {}x{}, {} steps per epoch, seed {}",
+        samples.len(),
+        validation.len(),
+        settings.height,
+        settings.width,
+        steps,
+        settings.seed
+    );
+    let progress = Progress::new("step", steps * settings.epochs as usize);
+    let mut failure = None;
+    let mut since = Instant::now();
+    let mut watch = |state: &State, event: Event| {
+        let told = match event {
+            Event::Step {
+                epoch,
+                step,
+                steps,
+                loss,
+                ..
+            } => {
+                let loss = loss.map_or("void".to_owned(), |loss| format!("{loss:.4}"));
+                let note = format!("epoch {epoch}/{}  loss {loss}", settings.epochs);
+                progress.set(((epoch - 1) * steps + step) as usize, &note);
+                Ok(())
+            }
+            Event::Epoch {
+                epoch,
+                loss,
+                network,
+                evaluation,
+            } => {
+                let seconds = since.elapsed().as_secs_f64();
+                since = Instant::now();
+                progress.say(&line(epoch, loss, seconds, evaluation.as_ref(), &settings));
+                let evaluation = evaluation.as_ref();
+                let metrics = Metrics {
+                    epoch,
+                    loss,
+                    seconds,
+                    evaluation,
+                };
+                let origin = Origin {
+                    settings: settings.clone(),
+                    epoch,
+                };
+                append(&out.join("metrics.jsonl"), &metrics)
+                    .and_then(|()| Ok(save_model(&out.join(MODEL), &network, Some(origin))?))
+                    .and_then(|()| Ok(save_training(&out.join(CHECKPOINT), state)?))
+            }
+        };
+        match told {
+            Err(error) => {
+                failure = Some(error);
+                ControlFlow::Break(())
+            }
+            Ok(()) if STOP.load(Ordering::SeqCst) => ControlFlow::Break(()),
+            Ok(()) => ControlFlow::Continue(()),
+        }
+    };
+    let ended = train(state, samples, validation, &mut watch);
+    progress.finish();
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    let stopped = ended?.is_break() && state.epoch < settings.epochs;
+    let origin = Origin {
+        settings: settings.clone(),
+        epoch: state.epoch,
+    };
+    save_training(&out.join(CHECKPOINT), state)?;
+    save_model(&out.join(MODEL), &state.bake()?, Some(origin))?;
+    let model = out.join(MODEL);
+    if stopped {
+        let (epoch, step) = (state.epoch + 1, state.step);
+        eprintln!(
+            "stopped in epoch {epoch} after step {step}; {} is usable",
+            model.display()
+        );
+        eprintln!("go on with: certiseg train --resume {}", out.display());
+        return Ok(ExitCode::from(STOPPED));
+    }
+    let audit = state.bake()?.audit(settings.height, settings.width)?;
+    eprintln!(
+        "model  {}   L <= {}",
+        model.display(),
+        round_up(audit.lipschitz, 6)
+    );
+    eprintln!(
+        "next:  certiseg certify --model {} --data DIR",
+        model.display()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn line(
+    epoch: u64,
+    loss: f64,
+    seconds: f64,
+    evaluation: Option<&Evaluation>,
+    settings: &Settings,
+) -> String {
+    let head = format!(
+        "epoch {epoch:>3}/{}  loss {loss:.4}  {seconds:.1} s",
+        settings.epochs
+    );
+    let Some(e) = evaluation else {
+        return head;
+    };
+    let iou: Vec<_> = e
+        .iou
+        .iter()
+        .map(|iou| iou.map_or("-".to_owned(), |iou| format!("{iou:.3}")))
+        .collect();
+    format!(
+        "{head}  val accuracy {:.4}  mIoU {:.4}  IoU {}  certified accuracy at {EPS} >= {}  tau*L {:.1}",
+        e.accuracy,
+        e.miou,
+        iou.join(" "),
+        round_down(e.certified, 4),
+        settings.temperature * e.lipschitz,
+    )
+}
+
+fn append(path: &Path, metrics: &Metrics) -> Result<()> {
+    let line = serde_json::to_string(metrics)?;
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path);
+    let written = file.and_then(|mut file| writeln!(file, "{line}"));
+    written.with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_setting_is_overridden_at_its_place() {
+        let mut table = "epochs = 5\n[network]\nsize = 's'\n".parse().unwrap();
+        apply(&mut table, "epochs=9").unwrap();
+        apply(&mut table, "network.size=m1").unwrap();
+        apply(&mut table, "augment.scale=[0.5, 2.0]").unwrap();
+        assert_eq!(table["epochs"].as_integer(), Some(9));
+        assert_eq!(table["network"]["size"].as_str(), Some("m1"));
+        assert_eq!(table["augment"]["scale"][1].as_float(), Some(2.0));
+        assert!(apply(&mut table, "epochs").is_err());
+        assert!(apply(&mut table, "epochs.deep=1").is_err());
+    }
+}

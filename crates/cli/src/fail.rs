@@ -1,0 +1,80 @@
+//! Exit codes and the shape of error messages.
+//!
+//! 0 done; 1 a stated requirement failed; 2 wrong use, unreadable or inconsistent input, output
+//! that cannot be written; 3 an attack beat a deterministic certificate; 130 stopped by Ctrl-C.
+
+use std::io::ErrorKind;
+use std::process::ExitCode;
+
+/// Wrong use, bad input, failed output.
+pub const BAD_INPUT: u8 = 2;
+/// An attack beat a certificate: must never happen.
+pub const UNSOUND: u8 = 3;
+/// Stopped by Ctrl-C.
+pub const STOPPED: u8 = 130;
+
+/// A mistake in how the program was called, with the way out.
+#[derive(Debug)]
+pub struct Usage {
+    message: String,
+    hint: String,
+}
+
+impl Usage {
+    /// What is wrong, and what to do instead.
+    pub fn new(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+        anyhow::Error::new(Self {
+            message: message.into(),
+            hint: hint.into(),
+        })
+    }
+}
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// Prints `error: ...`, a blank line and `hint: ...` where there is one.
+pub fn report(error: &anyhow::Error) -> ExitCode {
+    let pipe_closed = error.chain().any(|cause| {
+        let io = cause.downcast_ref::<std::io::Error>();
+        io.is_some_and(|io| io.kind() == ErrorKind::BrokenPipe)
+    });
+    // the reader of our output went away: nothing to tell it
+    if pipe_closed {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("error: {}", message(error));
+    if let Some(hint) = hint(error) {
+        eprintln!("\nhint: {hint}");
+    }
+    ExitCode::from(BAD_INPUT)
+}
+
+/// The causes joined by colons; one that repeats the end of the line is left out.
+fn message(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if message.is_empty() {
+            message = text;
+        } else if !message.contains(&text) {
+            message = format!("{message}: {text}");
+        }
+    }
+    message
+}
+
+fn hint(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| {
+        let usage = cause
+            .downcast_ref::<Usage>()
+            .map(|usage| usage.hint.clone());
+        let net = || cause.downcast_ref::<certiseg_net::Error>()?.hint();
+        usage.or_else(net)
+    })
+}

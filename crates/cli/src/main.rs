@@ -1,0 +1,49 @@
+//! The command line of certiseg: parse, call, write.
+
+mod cmd;
+mod fail;
+mod output;
+mod picture;
+mod progress;
+mod source;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Certified robustness for semantic segmentation.
+#[derive(Parser)]
+#[command(version, about, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// One minute, nothing to download: certify and attack a bundled network on generated images
+    Demo(cmd::demo::Demo),
+    /// Train a Lipschitz network on images and masks
+    Train(cmd::train::Train),
+    /// Bound the Lipschitz constant of a model, layer by layer, from its weights
+    Audit(cmd::audit::Audit),
+    /// Certificates: the worst value of a metric within a budget, the budget a goal needs
+    Certify(cmd::certify::Certify),
+    /// Attack a model and check that no attack beats its certificate
+    Attack(cmd::attack::Attack),
+    /// Make data sets
+    #[command(subcommand)]
+    Data(cmd::data::Data),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().verb {
+        Verb::Demo(demo) => demo.run(),
+        Verb::Train(train) => train.run(),
+        Verb::Audit(audit) => audit.run(),
+        Verb::Certify(certify) => certify.run(),
+        Verb::Attack(attack) => attack.run(),
+        Verb::Data(data) => data.run(),
+    };
+    done.unwrap_or_else(|error| fail::report(&error))
+}

@@ -1,0 +1,156 @@
+//! Rows to standard output and to a folder: JSON lines, CSV, or a table for people.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use certiseg_cert::{Head, Row};
+use clap::ValueEnum;
+use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
+
+/// What standard output gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A table of means for people.
+    Table,
+    /// One JSON object per line: a head, then the rows.
+    Jsonl,
+    /// The rows as comma-separated values.
+    Csv,
+}
+
+/// Writes every row where it belongs, at once.
+pub struct Rows {
+    format: Format,
+    file: Option<Partial>,
+}
+
+impl Rows {
+    /// Opens the outputs and writes the head; `out` is made where it is missing.
+    pub fn open<S: Serialize>(format: Format, out: Option<&Path>, head: &Head<S>) -> Result<Self> {
+        let file = match out {
+            None => None,
+            Some(dir) => {
+                make_dir(dir)?;
+                Some(Partial::create(&dir.join("rows.jsonl"))?)
+            }
+        };
+        let mut rows = Self { format, file };
+        let line = serde_json::to_string(head)?;
+        rows.json(&line)?;
+        if format == Format::Csv {
+            print_line(Row::CSV_HEADER)?;
+        }
+        Ok(rows)
+    }
+
+    /// Writes one row.
+    pub fn push(&mut self, row: &Row) -> Result<()> {
+        self.json(&serde_json::to_string(row)?)?;
+        if self.format == Format::Csv {
+            print_line(&row.csv())?;
+        }
+        Ok(())
+    }
+
+    /// Gives the file its name; before this there is none.
+    pub fn finish(self) -> Result<Option<PathBuf>> {
+        self.file.map(Partial::finish).transpose()
+    }
+
+    fn json(&mut self, line: &str) -> Result<()> {
+        if self.format == Format::Jsonl {
+            print_line(line)?;
+        }
+        match &mut self.file {
+            Some(file) => file.line(line),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A line on standard output, flushed; an error where it cannot be written.
+pub fn print_line(line: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    let written = writeln!(out, "{line}").and_then(|()| out.flush());
+    written.context("cannot write to standard output")
+}
+
+/// Makes a folder and checks that a file can be made in it.
+pub fn make_dir(dir: &Path) -> Result<()> {
+    let made = std::fs::create_dir_all(dir);
+    made.with_context(|| format!("cannot make the output folder {}", dir.display()))?;
+    let probe = dir.join(".certiseg-probe");
+    let probed = File::create(&probe).and_then(|_| std::fs::remove_file(&probe));
+    probed.with_context(|| format!("cannot write into the output folder {}", dir.display()))
+}
+
+/// A table with aligned numbers: the first column left, the others right.
+pub fn table(header: &[String], rows: &[Vec<String>]) -> String {
+    let mut table = Table::new();
+    table
+        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .set_header(header);
+    rows.iter().for_each(|row| {
+        table.add_row(row);
+    });
+    for column in 1..header.len() {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.to_string()
+}
+
+/// A file that has its name only once it is whole.
+struct Partial {
+    writer: Option<BufWriter<File>>,
+    beside: PathBuf,
+    path: PathBuf,
+}
+
+impl Partial {
+    fn create(path: &Path) -> Result<Self> {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".partial");
+        let beside = PathBuf::from(beside);
+        let file = File::create(&beside);
+        let file = file.with_context(|| format!("cannot write {}", beside.display()))?;
+        Ok(Self {
+            writer: Some(BufWriter::new(file)),
+            beside,
+            path: path.to_owned(),
+        })
+    }
+
+    fn line(&mut self, line: &str) -> Result<()> {
+        let Some(writer) = &mut self.writer else {
+            return Ok(());
+        };
+        let written = writeln!(writer, "{line}").and_then(|()| writer.flush());
+        written.with_context(|| format!("cannot write {}", self.path.display()))
+    }
+
+    fn finish(mut self) -> Result<PathBuf> {
+        if let Some(writer) = self.writer.take() {
+            let synced = writer
+                .into_inner()
+                .map_err(|e| e.into_error())
+                .and_then(|f| f.sync_all());
+            synced.with_context(|| format!("cannot write {}", self.path.display()))?;
+        }
+        let named = std::fs::rename(&self.beside, &self.path);
+        named.with_context(|| format!("cannot write {}", self.path.display()))?;
+        Ok(self.path.clone())
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // unfinished: nothing half-written stays; after finish the file has another name
+        drop(self.writer.take());
+        let _ = std::fs::remove_file(&self.beside);
+    }
+}

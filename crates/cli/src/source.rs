@@ -1,0 +1,127 @@
+//! Where images to certify come from: a model and a data set, or logits in a file.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use certiseg_cert::Grid;
+use certiseg_net::checkpoint::{Model, load_model};
+use certiseg_net::data::{Entry, Filter, Layout, LoadSettings, Sample, list, load};
+use clap::Args;
+
+use crate::fail::Usage;
+
+/// Pictures decoded at a time, in parallel.
+const CHUNK: usize = 16;
+
+/// A data set on disk.
+#[derive(Args, Clone, Debug)]
+pub struct DataArgs {
+    /// Folder of the data set
+    #[arg(long)]
+    pub data: Option<PathBuf>,
+    /// kvasir, pets, camvid, cityscapes, voc, context or folder
+    #[arg(long, default_value = "folder")]
+    pub layout: Layout,
+    /// Name of the split: SPLIT.txt or a sub-folder; without it, all images
+    #[arg(long)]
+    pub split: Option<String>,
+    /// Size of the network's input, HEIGHTxWIDTH; by default that of its training
+    #[arg(long, value_parser = size)]
+    pub size: Option<[usize; 2]>,
+    /// How pictures are resized: nearest or bilinear (antialiased); by default that of the training
+    #[arg(long)]
+    pub filter: Option<Filter>,
+    /// Use the first N images only
+    #[arg(long)]
+    pub limit: Option<usize>,
+}
+
+/// Reads `256x512` or `256`.
+pub fn size(text: &str) -> Result<[usize; 2], String> {
+    let (height, width) = text.split_once('x').unwrap_or((text, text));
+    let side = |side: &str| match side.parse() {
+        Ok(side) if side > 0 => Ok(side),
+        _ => Err(format!(
+            "{text:?} is no size, expected HEIGHTxWIDTH, for example 256x512"
+        )),
+    };
+    Ok([side(height)?, side(width)?])
+}
+
+/// A model together with labelled pictures, decoded as they are asked for.
+pub struct Pictures {
+    /// The model.
+    pub model: Model,
+    /// Height and width of the pictures.
+    pub size: [usize; 2],
+    /// How they are resized.
+    pub filter: Filter,
+    entries: Vec<Entry>,
+    next: usize,
+    ready: VecDeque<Sample>,
+}
+
+impl Pictures {
+    /// Reads the model and lists the data.
+    pub fn open(model: &std::path::Path, args: &DataArgs) -> Result<Self> {
+        let model = load_model(model)?;
+        let Some(dir) = &args.data else {
+            let hint = "give --data DIR with the images to run the model on";
+            return Err(Usage::new("a model, but no data", hint));
+        };
+        let trained = model.origin.as_ref().map(|origin| &origin.settings);
+        let size = args.size.or(trained.map(|t| [t.height, t.width]));
+        let Some(size) = size else {
+            let hint = "give --size HEIGHTxWIDTH";
+            return Err(Usage::new("the model does not say its input size", hint));
+        };
+        let filter = args.filter.or(trained.map(|t| t.data.filter));
+        let mut entries = list(dir, args.layout, args.split.as_deref())?;
+        entries.truncate(args.limit.unwrap_or(usize::MAX));
+        Ok(Self {
+            model,
+            size,
+            filter: filter.unwrap_or(Filter::Bilinear),
+            entries,
+            next: 0,
+            ready: VecDeque::new(),
+        })
+    }
+
+    /// Number of pictures.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The next picture with its labels.
+    pub fn next(&mut self) -> Result<Option<Sample>> {
+        if self.ready.is_empty() {
+            let end = self.entries.len().min(self.next + CHUNK);
+            let [height, width] = self.size;
+            let settings = LoadSettings {
+                height,
+                width,
+                filter: self.filter,
+                classes: self.model.network.classes(),
+            };
+            self.ready = load(&self.entries[self.next..end], &settings, &|_, _| {})?.into();
+            self.next = end;
+        }
+        Ok(self.ready.pop_front())
+    }
+}
+
+/// One image as the judge sees it.
+pub struct Item {
+    /// Name or index.
+    pub id: String,
+    /// Classes, height, width.
+    pub grid: Grid,
+    /// (K, H, W).
+    pub logits: Vec<f32>,
+    /// (H, W), 255 = void.
+    pub labels: Option<Vec<u8>>,
+    /// Error bound of the logits.
+    pub eta: f64,
+}

@@ -1,0 +1,125 @@
+//! Pictures with masks: where they lie ([`list()`]), read at one size ([`load()`]), changed at random ([`Augment`]),
+//! invented ([`shapes()`]); and logits that another program computed ([`LogitsFile`]).
+
+mod augment;
+mod classes;
+mod decode;
+mod layout;
+mod listing;
+mod load;
+mod logits;
+mod mask;
+mod npy;
+mod npz;
+mod resize;
+pub mod shapes;
+
+pub use augment::Augment;
+pub use classes::Classes;
+pub use decode::Care;
+pub use layout::Layout;
+pub use listing::{Entry, list};
+pub use load::{LoadSettings, load};
+pub use logits::{LogitsFile, LogitsImage};
+pub use mask::MaskRule;
+pub use resize::{Filter, resize};
+pub use shapes::shapes;
+
+/// The label of pixels that belong to no class: never trained on, never counted.
+pub const VOID: u8 = 255;
+
+/// One picture with its mask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Its name, unique in its data set.
+    pub id: String,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// (3, H, W): red, green, blue, 0 to 255. Eight bits, as in the file: 700 pictures of 128x128 take 34 MB.
+    pub image: Vec<u8>,
+    /// (H, W): class indices, [`VOID`] where there is none; `None` for a picture without a mask.
+    pub mask: Option<Vec<u8>>,
+}
+
+impl Sample {
+    /// The picture as the model reads it: (3, H, W), in [0, 1].
+    pub fn image_f32(&self) -> Vec<f32> {
+        self.image.iter().map(|&v| unit(v)).collect()
+    }
+
+    /// The sample with [`VOID`] on each pixel of the mask that has a pixel of another class above, below or beside it:
+    /// a ring of one pixel on either side of every border, where annotators disagree.
+    pub fn with_void_borders(mut self) -> Self {
+        let (height, width) = (self.height, self.width);
+        if let Some(mask) = &mut self.mask {
+            let old = mask.clone();
+            for (i, label) in mask.iter_mut().enumerate() {
+                let (row, column) = (i / width, i % width);
+                let near = [
+                    (row > 0).then(|| i - width),
+                    (row + 1 < height).then(|| i + width),
+                    (column > 0).then(|| i - 1),
+                    (column + 1 < width).then(|| i + 1),
+                ];
+                if near.into_iter().flatten().any(|j| old[j] != old[i]) {
+                    *label = VOID;
+                }
+            }
+        }
+        self
+    }
+}
+
+/// The one rule from a byte to [0, 1].
+fn unit(value: u8) -> f32 {
+    f32::from(value) / 255.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_become_numbers_in_the_unit_interval() {
+        let sample = Sample {
+            id: "a".into(),
+            height: 1,
+            width: 1,
+            image: vec![0, 51, 255],
+            mask: None,
+        };
+        assert_eq!(sample.image_f32(), [0.0, 0.2, 1.0]);
+    }
+
+    #[test]
+    fn void_borders_lie_on_both_sides_and_nowhere_else() {
+        let mask = vec![
+            0, 0, 0, 0, //
+            0, 0, 1, 1, //
+            0, 0, 1, 1,
+        ];
+        let sample = Sample {
+            id: "a".into(),
+            height: 3,
+            width: 4,
+            image: vec![0; 36],
+            mask: Some(mask),
+        };
+        let expected = [
+            0, 0, 255, 255, //
+            0, 255, 255, 255, //
+            0, 255, 255, 1,
+        ];
+        assert_eq!(sample.with_void_borders().mask.unwrap(), expected);
+        let none = Sample {
+            id: "a".into(),
+            height: 1,
+            width: 1,
+            image: vec![0; 3],
+            mask: None,
+        };
+        assert_eq!(none.clone().with_void_borders(), none);
+    }
+}

@@ -1,0 +1,526 @@
+//! Everything that can go wrong in this crate: what was got, what was expected; [`Error::hint`] is the way out.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Result of the fallible functions of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Errors of this crate. Sizes are height x width, rows and columns count from 0.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A word that names nothing.
+    #[error("no {what} is called {got:?}, expected one of {expected}")]
+    UnknownName {
+        /// What the word should have named.
+        what: &'static str,
+        /// The word.
+        got: String,
+        /// The names there are.
+        expected: String,
+    },
+    /// A setting outside its range.
+    #[error("{field} is {got}, expected {expected}")]
+    Setting {
+        /// Name of the setting.
+        field: String,
+        /// Its value.
+        got: String,
+        /// Its range.
+        expected: String,
+    },
+    /// None of the folders in which a layout may lie is there.
+    #[error(
+        "no {layout} data in {dir:?}: looked for the folder {}",
+        listed(looked)
+    )]
+    MissingFolder {
+        /// Name of the layout.
+        layout: &'static str,
+        /// The folder given.
+        dir: PathBuf,
+        /// The folders looked for.
+        looked: Vec<PathBuf>,
+    },
+    /// A split was asked for and nothing lists it.
+    #[error("no split {split:?}: looked for {}", listed(looked))]
+    MissingSplit {
+        /// Name of the split.
+        split: String,
+        /// The files and folders looked for.
+        looked: Vec<PathBuf>,
+    },
+    /// The layout has official splits and none was named.
+    #[error("{layout} has official splits and none was named, expected one of {expected}")]
+    SplitNeeded {
+        /// Name of the layout.
+        layout: &'static str,
+        /// Its splits.
+        expected: String,
+    },
+    /// A list or folder without a single image.
+    #[error("no images in {path:?}, expected at least one")]
+    Empty {
+        /// The list or folder.
+        path: PathBuf,
+    },
+    /// A split list names an image twice: it would count twice.
+    #[error("{list:?} names {id} twice, expected once")]
+    ListedTwice {
+        /// The split list.
+        list: PathBuf,
+        /// The image.
+        id: String,
+    },
+    /// Two files of one folder differ in their extension only.
+    #[error("{first:?} and {second:?} have one name, expected one file per image")]
+    SameStem {
+        /// The first file.
+        first: PathBuf,
+        /// The second file.
+        second: PathBuf,
+    },
+    /// A split list names an image that is not there.
+    #[error("image {id} is not in {folder:?}")]
+    MissingImage {
+        /// The image.
+        id: String,
+        /// Where it was looked for.
+        folder: PathBuf,
+    },
+    /// An image without a mask file.
+    #[error("image {id} has no mask in {folder:?}")]
+    MissingMask {
+        /// The image.
+        id: String,
+        /// Where its mask was looked for.
+        folder: PathBuf,
+    },
+    /// A file or folder that cannot be read.
+    #[error("cannot read {path:?}: {source}")]
+    Unreadable {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file that ends too early.
+    #[error("{path:?} is cut short: {reason}")]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Where it ended.
+        reason: String,
+    },
+    /// An image file the decoder refuses.
+    #[error("cannot decode {path:?}: {reason}")]
+    Undecodable {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder said.
+        reason: String,
+    },
+    /// Neither PNG nor JPEG.
+    #[error("{path:?} is {content} by its content, expected PNG or JPEG")]
+    NotAnImage {
+        /// The file.
+        path: PathBuf,
+        /// What its first bytes say.
+        content: &'static str,
+    },
+    /// The name says one format, the content another.
+    #[error("{path:?} is {content} by its content, expected what its name says")]
+    WrongExtension {
+        /// The file.
+        path: PathBuf,
+        /// What its first bytes say.
+        content: &'static str,
+    },
+    /// More than 8 bits per channel.
+    #[error("{path:?} has 16 bits per channel, expected at most 8")]
+    SixteenBit {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An image with transparency.
+    #[error("{path:?} has an alpha channel, expected RGB, grey or a palette without transparency")]
+    Alpha {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The EXIF orientation asks for a turn and the mask does not say whether it is turned too.
+    #[error(
+        "{path:?} asks to be shown turned or mirrored (EXIF orientation {orientation}), expected 1: its mask fits both ways"
+    )]
+    Oriented {
+        /// The file.
+        path: PathBuf,
+        /// The EXIF value, 2 to 8.
+        orientation: u8,
+    },
+    /// A mask whose pixels are colours.
+    #[error("mask {path:?} is {got}, expected one class index per pixel: a palette or grey PNG")]
+    MaskNotIndexed {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        got: String,
+    },
+    /// A mask of another size than its image.
+    #[error("mask of {id} is {}x{}, its image is {}x{} (height x width)", got[0], got[1], expected[0], expected[1])]
+    MaskSize {
+        /// The image.
+        id: String,
+        /// Height and width of the mask.
+        got: [usize; 2],
+        /// Height and width of the image.
+        expected: [usize; 2],
+    },
+    /// A mask value that is no class.
+    #[error(
+        "mask of {id} has the value {value} at row {row}, column {column}, expected a class below {classes} or the ignore value {ignore}"
+    )]
+    MaskValue {
+        /// The image.
+        id: String,
+        /// The value in the file.
+        value: u8,
+        /// Row of the first such pixel.
+        row: usize,
+        /// Column of the first such pixel.
+        column: usize,
+        /// Number of classes.
+        classes: usize,
+        /// The ignore value.
+        ignore: u8,
+    },
+    /// A class list that cannot be used.
+    #[error("class list {path:?}: {reason}")]
+    ClassList {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Not a zip archive.
+    #[error("{path:?} is no npz archive: {reason}")]
+    NotNpz {
+        /// The file.
+        path: PathBuf,
+        /// What the reader said.
+        reason: String,
+    },
+    /// The archive lacks an array.
+    #[error("{path:?} has no array {name:?}, it has {found}")]
+    MissingArray {
+        /// The archive.
+        path: PathBuf,
+        /// The array looked for.
+        name: &'static str,
+        /// The arrays found.
+        found: String,
+    },
+    /// An array header this reader does not know.
+    #[error("array {name:?} of {path:?} has an unreadable header: {reason}")]
+    ArrayHeader {
+        /// The archive.
+        path: PathBuf,
+        /// The array.
+        name: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An array of an unsupported type.
+    #[error("array {name:?} of {path:?} has the type {got:?}, expected {expected}")]
+    ArrayType {
+        /// The archive.
+        path: PathBuf,
+        /// The array.
+        name: &'static str,
+        /// The type found, in NumPy's letters.
+        got: String,
+        /// The types read.
+        expected: &'static str,
+    },
+    /// An array in Fortran order.
+    #[error("array {name:?} of {path:?} is in Fortran order, expected C order")]
+    FortranOrder {
+        /// The archive.
+        path: PathBuf,
+        /// The array.
+        name: &'static str,
+    },
+    /// An array of another shape than expected.
+    #[error("array {name:?} of {path:?} has the shape {got:?}, expected {expected}")]
+    ArrayShape {
+        /// The archive.
+        path: PathBuf,
+        /// The array.
+        name: &'static str,
+        /// Its shape.
+        got: Vec<usize>,
+        /// The shape expected.
+        expected: String,
+    },
+    /// A label that is no class.
+    #[error(
+        "image {image} of {path:?} has the label {value} at row {row}, column {column}, expected a class below {classes} or the ignore value {ignore}"
+    )]
+    LabelValue {
+        /// The archive.
+        path: PathBuf,
+        /// Index of the image.
+        image: usize,
+        /// The label in the file.
+        value: i128,
+        /// Row of the first such pixel.
+        row: usize,
+        /// Column of the first such pixel.
+        column: usize,
+        /// Number of classes.
+        classes: usize,
+        /// The ignore value.
+        ignore: i64,
+    },
+    /// What this program cannot do soundly.
+    #[error("{what} is not supported")]
+    Unsupported {
+        /// What was asked for.
+        what: String,
+        /// What to do instead.
+        hint: String,
+    },
+    /// A picture size the network cannot take.
+    #[error(
+        "a picture of {height}x{width} does not fit the network, expected sides that are multiples of {multiple}"
+    )]
+    ImageSize {
+        /// Height.
+        height: usize,
+        /// Width.
+        width: usize,
+        /// Product of the strides.
+        multiple: usize,
+    },
+    /// A picture of another length than its size says.
+    #[error("a picture of {got} numbers, expected {expected}")]
+    ImageLength {
+        /// Numbers given.
+        got: usize,
+        /// 3 x height x width.
+        expected: usize,
+    },
+    /// A sample of another size than the training.
+    #[error("sample {id} is {}x{}, expected {}x{} (height x width)", got[0], got[1], expected[0], expected[1])]
+    SampleSize {
+        /// The sample.
+        id: String,
+        /// Height and width of the sample.
+        got: [usize; 2],
+        /// Height and width of the settings.
+        expected: [usize; 2],
+    },
+    /// A sample without labels where labels are needed.
+    #[error("sample {id} has no mask, expected one")]
+    NoMask {
+        /// The sample.
+        id: String,
+    },
+    /// No pixel counts.
+    #[error("every pixel is void, expected at least one that counts")]
+    AllVoid,
+    /// The loss is no number.
+    #[error("the loss became {loss} in epoch {epoch}, step {step}, expected a number")]
+    Diverged {
+        /// Epoch, from 1.
+        epoch: u64,
+        /// Step in the epoch, from 1.
+        step: u64,
+        /// The loss.
+        loss: f64,
+    },
+    /// A tensor of a model that cannot be used.
+    #[error("tensor {name}: {what}")]
+    Tensor {
+        /// Its name.
+        name: String,
+        /// What was got and expected.
+        what: String,
+    },
+    /// A node of a model that cannot be used.
+    #[error("node {name}: {what}")]
+    Node {
+        /// Its name.
+        name: String,
+        /// What was got and expected.
+        what: String,
+    },
+    /// A file that holds no model.
+    #[error("{what}, expected a certiseg model or checkpoint")]
+    NotACheckpoint {
+        /// What was got.
+        what: String,
+    },
+    /// A model file of another version.
+    #[error("format {got}, expected format {expected}")]
+    Format {
+        /// Version of the file.
+        got: String,
+        /// Version of this program.
+        expected: u32,
+    },
+    /// Something is wrong inside a file.
+    #[error("{path:?}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<Error>,
+    },
+    /// A file that cannot be written.
+    #[error("cannot write {path:?}: {source}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The device did not give a result back.
+    #[error("the device failed: {reason}")]
+    Device {
+        /// What it said.
+        reason: String,
+    },
+    /// The judge refused.
+    #[error(transparent)]
+    Cert(#[from] certiseg_cert::Error),
+}
+
+impl Error {
+    /// Something that cannot be done soundly, and what to do instead.
+    pub(crate) fn unsupported(what: String, hint: &str) -> Self {
+        let hint = hint.to_owned();
+        Self::Unsupported { what, hint }
+    }
+
+    pub(crate) fn tensor(name: String, what: String) -> Self {
+        Self::Tensor { name, what }
+    }
+
+    pub(crate) fn node(name: &str, what: impl Into<String>) -> Self {
+        let (name, what) = (name.to_owned(), what.into());
+        Self::Node { name, what }
+    }
+
+    pub(crate) fn not_a_checkpoint(what: String) -> Self {
+        Self::NotACheckpoint { what }
+    }
+
+    pub(crate) fn device(error: impl std::fmt::Debug) -> Self {
+        let reason = format!("{error:?}");
+        Self::Device { reason }
+    }
+
+    pub(crate) fn in_file(self, path: &std::path::Path) -> Self {
+        let path = path.to_owned();
+        let source = Box::new(self);
+        Self::File { path, source }
+    }
+
+    /// A setting outside its range.
+    pub(crate) fn setting(
+        field: impl Into<String>,
+        got: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Self {
+        Error::Setting {
+            field: field.into(),
+            got: got.into(),
+            expected: expected.into(),
+        }
+    }
+
+    /// What the user can do about it, a sentence without a full stop, where there is more to say than the message says.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Error::MissingFolder { .. } => "give the folder that holds it, or another layout".into(),
+            Error::MissingSplit { split, .. } => {
+                format!("write one image name per line into {split}.txt, or name no split to take all images")
+            }
+            Error::Empty { .. } => "images end in .png, .jpg or .jpeg; sub-folders of images/ are splits: name one".into(),
+            Error::SameStem { .. } => "remove or rename one of them".into(),
+            Error::MissingMask { id, .. } => format!("add a mask called {id}, or list the images that have one in a split list"),
+            Error::Truncated { .. } => "copy or download the file again".into(),
+            Error::WrongExtension { .. } => "rename the file".into(),
+            Error::NotAnImage { .. } => "convert it to PNG".into(),
+            Error::SixteenBit { .. } => "convert it to 8 bits per channel, so that the scale is your choice".into(),
+            Error::Alpha { .. } => "paint it on the background of your choice and save it as RGB".into(),
+            Error::Oriented { .. } => "save the image as it is shown, without the EXIF orientation, and check it against its mask".into(),
+            Error::MaskNotIndexed { .. } => "map its colours to class indices and save them as a palette or grey PNG".into(),
+            Error::MaskSize { .. } => "make the mask from the very image file, before any resizing".into(),
+            Error::MaskValue { .. } => "check the number of classes, the ignore value, and that the mask holds indices, not colours".into(),
+            Error::MissingArray { name, .. } => format!("save it under that name: numpy.savez(file, {name}=...)"),
+            Error::ArrayType { name, .. } => format!("convert it in numpy before saving: {name}.astype(...)"),
+            Error::FortranOrder { name, .. } => format!("save numpy.ascontiguousarray({name})"),
+            Error::LabelValue { .. } => "name the value that marks unlabelled pixels as the ignore value".into(),
+            Error::Unsupported { hint, .. } => hint.clone(),
+            Error::ImageSize { .. } => "choose another size, for example with --size".into(),
+            Error::Diverged { .. } => "lower the learning rate or the temperature; the last checkpoint is whole".into(),
+            Error::NotACheckpoint { .. } | Error::Tensor { .. } => "copy the file again, or train anew".into(),
+            Error::Format { .. } => "use the version of this program that wrote it".into(),
+            Error::File { source, .. } => return source.hint(),
+            _ => return None,
+        };
+        Some(hint)
+    }
+}
+
+/// Paths in quotes, with commas.
+fn listed(paths: &[PathBuf]) -> String {
+    paths
+        .iter()
+        .map(|path| format!("{path:?}"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_names_both_sides_and_a_hint_the_way_out() {
+        let error = Error::MaskSize {
+            id: "a".into(),
+            got: [2, 3],
+            expected: [4, 5],
+        };
+        assert_eq!(
+            error.to_string(),
+            "mask of a is 2x3, its image is 4x5 (height x width)"
+        );
+        assert_eq!(
+            error.hint().unwrap(),
+            "make the mask from the very image file, before any resizing"
+        );
+        let error = Error::MissingSplit {
+            split: "val".into(),
+            looked: vec!["a/val.txt".into(), "val.txt".into()],
+        };
+        assert_eq!(
+            error.to_string(),
+            r#"no split "val": looked for "a/val.txt", "val.txt""#
+        );
+        assert!(error.hint().unwrap().contains("val.txt"));
+    }
+
+    #[test]
+    fn a_message_that_says_it_all_has_no_hint() {
+        let error = Error::setting("height", "0", "at least 1");
+        assert_eq!(
+            (error.to_string().as_str(), error.hint()),
+            ("height is 0, expected at least 1", None)
+        );
+    }
+}

@@ -1,0 +1,203 @@
+//! Dense matrices for parametrisations: row-major, f32 for training and f64 for baking.
+//!
+//! One generic code serves both precisions, so that what is baked in f64 is the function that was
+//! trained in f32.
+
+use gemm::{Parallelism, gemm};
+
+/// The two precisions of a parametrisation.
+pub trait Real:
+    Copy
+    + Send
+    + Sync
+    + 'static
+    + PartialOrd
+    + std::ops::Add<Output = Self>
+    + std::ops::Sub<Output = Self>
+    + std::ops::Mul<Output = Self>
+    + std::ops::Div<Output = Self>
+    + std::ops::AddAssign
+{
+    /// Rounds an f64 to this precision.
+    fn from_f64(value: f64) -> Self;
+    /// Widens to f64, exact.
+    fn to_f64(self) -> f64;
+    /// Residual ‖WᵀW − I‖_F per √columns at which one last Björck step, which squares it, follows.
+    const CONVERGED: f64;
+}
+
+impl Real for f32 {
+    fn from_f64(value: f64) -> Self {
+        value as f32
+    }
+    fn to_f64(self) -> f64 {
+        f64::from(self)
+    }
+    const CONVERGED: f64 = 1e-4;
+}
+
+impl Real for f64 {
+    fn from_f64(value: f64) -> Self {
+        value
+    }
+    fn to_f64(self) -> f64 {
+        self
+    }
+    const CONVERGED: f64 = 1e-9;
+}
+
+/// A row-major matrix.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Matrix<T> {
+    /// Number of rows.
+    pub rows: usize,
+    /// Number of columns.
+    pub cols: usize,
+    /// Entries, row after row.
+    pub data: Vec<T>,
+}
+
+impl<T: Real> Matrix<T> {
+    /// A matrix of `rows` x `cols` entries; `data` must hold exactly that many.
+    pub fn new(rows: usize, cols: usize, data: Vec<T>) -> Self {
+        assert_eq!(data.len(), rows * cols, "matrix data of the wrong length");
+        Self { rows, cols, data }
+    }
+
+    /// All entries zero.
+    pub fn zeros(rows: usize, cols: usize) -> Self {
+        Self::new(rows, cols, vec![T::from_f64(0.0); rows * cols])
+    }
+
+    /// The first `cols` columns of the identity of size `rows`.
+    pub fn identity(rows: usize, cols: usize) -> Self {
+        let mut identity = Self::zeros(rows, cols);
+        for i in 0..rows.min(cols) {
+            identity.data[i * cols + i] = T::from_f64(1.0);
+        }
+        identity
+    }
+
+    /// The transposed matrix.
+    pub fn transposed(&self) -> Self {
+        let mut result = Self::zeros(self.cols, self.rows);
+        for (r, row) in self.data.chunks_exact(self.cols).enumerate() {
+            for (c, &value) in row.iter().enumerate() {
+                result.data[c * self.rows + r] = value;
+            }
+        }
+        result
+    }
+
+    /// `self · other`.
+    pub fn times(&self, other: &Self) -> Self {
+        let mut result = Self::zeros(self.rows, other.cols);
+        result.add_product(1.0, self, Side::Plain, other, Side::Plain);
+        result
+    }
+
+    /// `selfᵀ · other`.
+    pub fn transposed_times(&self, other: &Self) -> Self {
+        let mut result = Self::zeros(self.cols, other.cols);
+        result.add_product(1.0, self, Side::Transposed, other, Side::Plain);
+        result
+    }
+
+    /// `self · otherᵀ`.
+    pub fn times_transposed(&self, other: &Self) -> Self {
+        let mut result = Self::zeros(self.rows, other.rows);
+        result.add_product(1.0, self, Side::Plain, other, Side::Transposed);
+        result
+    }
+
+    /// `self += factor · a · b`, each operand plain or transposed.
+    pub fn add_product(&mut self, factor: f64, a: &Self, a_side: Side, b: &Self, b_side: Side) {
+        let (m, k, a_row, a_col) = a.view(a_side);
+        let (b_k, n, b_row, b_col) = b.view(b_side);
+        assert_eq!((self.rows, self.cols, k), (m, n, b_k), "matrix shapes");
+        // SAFETY: the three buffers hold rows·cols entries (checked at construction), the strides
+        // describe exactly those, and `self` is borrowed mutably, so it aliases neither operand.
+        #[expect(unsafe_code, reason = "the gemm crate takes raw pointers")]
+        unsafe {
+            gemm(
+                m,
+                n,
+                k,
+                self.data.as_mut_ptr(),
+                1,
+                self.cols as isize,
+                true,
+                a.data.as_ptr(),
+                a_col,
+                a_row,
+                b.data.as_ptr(),
+                b_col,
+                b_row,
+                T::from_f64(1.0),
+                T::from_f64(factor),
+                false,
+                false,
+                false,
+                Parallelism::None,
+            );
+        }
+    }
+
+    /// `self += factor · other`, entry by entry.
+    pub fn add_scaled(&mut self, factor: f64, other: &Self) {
+        assert_eq!((self.rows, self.cols), (other.rows, other.cols));
+        let factor = T::from_f64(factor);
+        for (a, &b) in self.data.iter_mut().zip(&other.data) {
+            *a += factor * b;
+        }
+    }
+
+    /// `factor · self`.
+    pub fn scaled(&self, factor: f64) -> Self {
+        let factor = T::from_f64(factor);
+        let data = self.data.iter().map(|&x| x * factor).collect();
+        Self::new(self.rows, self.cols, data)
+    }
+
+    /// Frobenius norm, summed in f64.
+    pub fn frobenius(&self) -> f64 {
+        let squares = self.data.iter().map(|x| x.to_f64() * x.to_f64());
+        squares.sum::<f64>().sqrt()
+    }
+
+    /// rows, columns, row stride, column stride of the operand.
+    fn view(&self, side: Side) -> (usize, usize, isize, isize) {
+        let stride = self.cols as isize;
+        match side {
+            Side::Plain => (self.rows, self.cols, stride, 1),
+            Side::Transposed => (self.cols, self.rows, 1, stride),
+        }
+    }
+}
+
+/// How an operand enters a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// As stored.
+    Plain,
+    /// Transposed.
+    Transposed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_equal_the_triple_loop() {
+        let a = Matrix::<f64>::new(2, 3, vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        let b = Matrix::<f64>::new(3, 2, vec![1.0, -1.0, 0.5, 2.0, 0.0, 4.0]);
+        let ab = vec![2.0, 15.0, 6.5, 30.0];
+        assert_eq!(a.times(&b).data, ab);
+        assert_eq!(a.transposed().transposed_times(&b).data, ab);
+        assert_eq!(a.times_transposed(&b.transposed()).data, ab);
+        let mut sum = Matrix::identity(2, 2);
+        sum.add_product(-2.0, &a, Side::Plain, &b, Side::Plain);
+        assert_eq!(sum.data, vec![-3.0, -30.0, -13.0, -59.0]);
+    }
+}

@@ -1,0 +1,9 @@
+//! Lipschitz layers: parametrisations of weights whose operator norm is one by construction.
+//!
+//! Each has three parts: `weight(raw)` with its backward pass, in f32 for training and in f64 for
+//! baking; the rigorous bound of the baked weight, in [`certiseg_cert`]; and the start values.
+
+pub mod aoc;
+pub mod kernel;
+pub mod matrix;
+pub mod orthogonal;

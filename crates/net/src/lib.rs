@@ -1,0 +1,23 @@
+//! The player: Lipschitz segmentation networks, their training, data and attacks.
+//!
+//! What this crate tells the judge ([`certiseg_cert`]) must be true: the description of a network
+//! is that of the function evaluated ([`node`] is walked by both), and logits come with a bound on
+//! their error ([`network::Certifier`]). Everything else may be clever.
+
+pub mod attack;
+pub mod checkpoint;
+pub mod compare;
+pub mod data;
+pub mod deeplab;
+mod error;
+pub mod evaluate;
+pub mod layer;
+pub mod loss;
+pub mod network;
+pub mod node;
+pub mod optimizer;
+pub mod parameters;
+pub mod rng;
+pub mod train;
+
+pub use error::{Error, Result};

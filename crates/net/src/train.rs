@@ -1,0 +1,441 @@
+//! Training: AdamW with cosine annealing on temperature-scaled cross-entropy over augmented
+//! batches. Everything that is drawn is keyed by (seed, epoch, sample): a resumed run sees the
+//! same batches as an unbroken one.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::data::{Augment, Filter, Layout, Sample};
+use crate::deeplab::DeepLab;
+use crate::error::{Error, Result};
+use crate::evaluate::{Evaluation, evaluate};
+use crate::loss::{Targets, cross_entropy};
+use crate::network::{Network, floats, shift_name};
+use crate::node::{Node, Weights, check_size, forward, on, per_channel};
+use crate::optimizer::{AdamW, Moments, cosine};
+use crate::parameters::{Effective, Parameters, Values};
+use crate::rng::Rng;
+
+/// Which pictures to train on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainingData {
+    /// Folder of the data set.
+    pub dir: PathBuf,
+    /// How it is laid out.
+    pub layout: Layout,
+    /// Split to train on; `None`: all images.
+    pub train: Option<String>,
+    /// Split to validate on after each epoch; `None`: no validation.
+    pub validation: Option<String>,
+    /// How pictures are resized.
+    pub filter: Filter,
+}
+
+impl Default for TrainingData {
+    fn default() -> Self {
+        Self {
+            dir: PathBuf::new(),
+            layout: Layout::Folder,
+            train: None,
+            validation: None,
+            filter: Filter::Bilinear,
+        }
+    }
+}
+
+/// Settings of a training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Train {
+    /// Seeds start values, order and augmentation.
+    pub seed: u64,
+    /// Passes over the training set.
+    pub epochs: u64,
+    /// Pictures per step; the last batch of an epoch may be smaller.
+    pub batch: usize,
+    /// Height of training pictures, a multiple of the network's total stride.
+    pub height: usize,
+    /// Width, likewise.
+    pub width: usize,
+    /// Learning rate of the first step.
+    pub rate: f64,
+    /// Learning rate of the last step.
+    pub last_rate: f64,
+    /// Optimiser.
+    pub adamw: AdamW,
+    /// τ of the loss: higher is more accurate, lower more robust. What matters is τ·L.
+    pub temperature: f64,
+    /// Weight per class in the loss; empty: all 1.
+    pub class_weights: Vec<f32>,
+    /// Share of the old value in the running mean of centering, per step.
+    pub mean_decay: f32,
+    /// The pictures.
+    pub data: TrainingData,
+    /// Random changes of the training pictures.
+    pub augment: Augment,
+    /// The network.
+    pub network: DeepLab,
+}
+
+impl Default for Train {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            epochs: 100,
+            batch: 8,
+            height: 128,
+            width: 128,
+            rate: 1e-3,
+            last_rate: 1e-6,
+            adamw: AdamW::default(),
+            temperature: 20.0,
+            class_weights: Vec::new(),
+            mean_decay: 0.9,
+            data: TrainingData::default(),
+            augment: Augment::default(),
+            network: DeepLab::default(),
+        }
+    }
+}
+
+impl Train {
+    /// Fills what follows from other fields and checks every field.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] naming the field, what it is and what it may be.
+    pub fn resolve(mut self) -> Result<Self> {
+        self.network = self.network.resolve(self.height.min(self.width))?;
+        if self.class_weights.is_empty() {
+            self.class_weights = vec![1.0; self.network.classes];
+        }
+        let positive =
+            |name: &str, value: f64| match (0.0..f64::INFINITY).contains(&value) && value > 0.0 {
+                true => Ok(()),
+                false => Err(Error::setting(name, value.to_string(), "a positive number")),
+            };
+        positive("epochs", self.epochs as f64)?;
+        positive("batch", self.batch as f64)?;
+        positive("rate", self.rate)?;
+        positive("last_rate", self.last_rate)?;
+        positive("temperature", self.temperature)?;
+        positive("adamw.epsilon", self.adamw.epsilon)?;
+        let share = |name: &str, value: f64| match (0.0..1.0).contains(&value) {
+            true => Ok(()),
+            false => Err(Error::setting(
+                name,
+                value.to_string(),
+                "at least 0 and less than 1",
+            )),
+        };
+        share("adamw.betas", self.adamw.betas[0])?;
+        share("adamw.betas", self.adamw.betas[1])?;
+        share("adamw.weight_decay", self.adamw.weight_decay)?;
+        share("mean_decay", f64::from(self.mean_decay))?;
+        let classes = self.network.classes;
+        let usable = |w: &f32| (0.0..f32::INFINITY).contains(w);
+        if self.class_weights.len() != classes || !self.class_weights.iter().all(usable) {
+            let got = format!("{:?}", self.class_weights);
+            let expected = format!("{classes} numbers of at least 0, one per class");
+            return Err(Error::setting("class_weights", got, expected));
+        }
+        self.augment.check()?;
+        check_size(&self.network.nodes(), self.height, self.width)?;
+        Ok(self)
+    }
+}
+
+/// A training under way: what a checkpoint holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// Resolved settings.
+    pub settings: Train,
+    /// Parameters and running means.
+    pub parameters: Parameters,
+    /// Optimiser state.
+    pub moments: Moments,
+    /// Epochs finished.
+    pub epoch: u64,
+    /// Steps done in the epoch under way.
+    pub step: u64,
+}
+
+/// What a training tells while it runs.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A step is done.
+    Step {
+        /// Epoch under way, counted from 1.
+        epoch: u64,
+        /// Step in the epoch, counted from 1.
+        step: u64,
+        /// Steps per epoch.
+        steps: u64,
+        /// Loss of the batch; `None` where every pixel was void.
+        loss: Option<f64>,
+        /// Learning rate.
+        rate: f64,
+    },
+    /// An epoch is done and its network baked, audited and evaluated.
+    Epoch {
+        /// Epoch, counted from 1.
+        epoch: u64,
+        /// Mean loss over its steps in this run.
+        loss: f64,
+        /// The network of this moment.
+        network: Box<Network>,
+        /// Figures on the validation set; `None` without one.
+        evaluation: Option<Evaluation>,
+    },
+}
+
+impl State {
+    /// A training that has not begun.
+    ///
+    /// # Errors
+    /// As [`Train::resolve`].
+    pub fn start(settings: Train) -> Result<Self> {
+        let settings = settings.resolve()?;
+        let parameters = Parameters::start(&settings.network.nodes(), settings.seed);
+        Ok(Self {
+            settings,
+            parameters,
+            moments: Moments::default(),
+            epoch: 0,
+            step: 0,
+        })
+    }
+
+    /// The network of this moment, plain and rounded to f32.
+    ///
+    /// # Errors
+    /// As [`Parameters::bake`].
+    pub fn bake(&self) -> Result<Network> {
+        self.parameters.bake(&self.settings.network.nodes())
+    }
+}
+
+/// Trains until all epochs are done or `watch` breaks; `watch` sees the state after each event.
+/// Samples must have the size of the settings.
+///
+/// # Errors
+/// [`Error::Setting`] without training samples; [`Error::SampleSize`];
+/// [`Error::Diverged`] where the loss is no number.
+pub fn train(
+    state: &mut State,
+    samples: &[Sample],
+    validation: &[Sample],
+    watch: &mut dyn FnMut(&State, Event) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>> {
+    let settings = state.settings.clone();
+    let nodes = settings.network.nodes();
+    check_samples(&settings, samples)?;
+    check_samples(&settings, validation)?;
+    if samples.is_empty() {
+        return Err(Error::setting("training set", "0 samples", "at least one"));
+    }
+    let steps = samples.len().div_ceil(settings.batch) as u64;
+    let total = steps * settings.epochs;
+    while state.epoch < settings.epochs {
+        let epoch = state.epoch;
+        let order = order(settings.seed, epoch, samples.len());
+        let (mut losses, mut counted) = (0.0, 0.0);
+        for step in state.step..steps {
+            let first = step as usize * settings.batch;
+            let members = &order[first..samples.len().min(first + settings.batch)];
+            let batch = Batch::new(&settings, samples, members, epoch);
+            let rate = cosine(
+                settings.rate,
+                settings.last_rate,
+                epoch * steps + step,
+                total - 1,
+            );
+            let loss = state.learn(&nodes, &batch, rate)?;
+            state.step = step + 1;
+            if let Some(loss) = loss {
+                losses += loss;
+                counted += 1.0;
+            }
+            let event = Event::Step {
+                epoch: epoch + 1,
+                step: step + 1,
+                steps,
+                loss,
+                rate,
+            };
+            if watch(state, event).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        state.epoch = epoch + 1;
+        state.step = 0;
+        let network = Box::new(state.bake()?);
+        let evaluation = match validation.is_empty() {
+            true => None,
+            false => Some(evaluate(&network, validation)?),
+        };
+        let event = Event::Epoch {
+            epoch: epoch + 1,
+            loss: losses / counted,
+            network,
+            evaluation,
+        };
+        if watch(state, event).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+/// One augmented batch.
+struct Batch {
+    /// (B, 3, H, W) in [0,1].
+    images: Vec<f32>,
+    /// (B, H, W).
+    labels: Vec<u8>,
+    shape: [usize; 3],
+}
+
+impl Batch {
+    fn new(settings: &Train, samples: &[Sample], members: &[usize], epoch: u64) -> Self {
+        let changed: Vec<_> = members
+            .par_iter()
+            .map(|&index| {
+                let key = [AUGMENT, epoch, index as u64];
+                let mut rng = Rng::keyed(settings.seed, &key);
+                settings.augment.apply(&samples[index], &mut rng)
+            })
+            .collect();
+        let (images, labels): (Vec<_>, Vec<_>) = changed.into_iter().unzip();
+        Self {
+            images: images.concat(),
+            labels: labels.concat(),
+            shape: [members.len(), settings.height, settings.width],
+        }
+    }
+}
+
+impl State {
+    /// One step; the loss, or `None` where every pixel of the batch is void.
+    fn learn(&mut self, nodes: &[Node], batch: &Batch, rate: f64) -> Result<Option<f64>> {
+        let device = Device::flex().autodiff();
+        let [count, height, width] = batch.shape;
+        let settings = &self.settings;
+        let targets = Targets::new(&batch.labels, batch.shape, &settings.class_weights, &device);
+        if targets.is_void() {
+            return Ok(None);
+        }
+        let effective = self.parameters.effective(nodes);
+        let weights = self.leaves(nodes, &effective, &device);
+        let data = TensorData::new(batch.images.clone(), [count, 3, height, width]);
+        let images = Tensor::from_data(data, on(&device, DType::F32));
+
+        let decay = settings.mean_decay;
+        // the first batch sets the running means, later ones move them
+        let fresh = self.moments.steps == 0;
+        let means = &mut self.parameters.means;
+        let mut failed = None;
+        let mut shift = |name: &str, x: &Tensor<4>| {
+            let name = shift_name(name);
+            let mean = means.get_mut(&name).expect("a mean for every shift node");
+            match floats(x.clone().detach().mean_dims(&[0, 2, 3])) {
+                Ok(batch) => update(mean, &batch, if fresh { 0.0 } else { decay }),
+                Err(error) => failed = Some(error),
+            }
+            weights.channels[&name].clone() - per_channel(mean, &device, DType::F32)
+        };
+        let logits = forward(nodes, images, &weights, &mut shift);
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let loss = cross_entropy(logits, &targets, settings.temperature);
+        let mut gradients = loss.backward();
+        let value = floats(loss)?[0];
+        if !value.is_finite() {
+            let (epoch, step) = (self.epoch + 1, self.step + 1);
+            return Err(Error::Diverged {
+                epoch,
+                step,
+                loss: value,
+            });
+        }
+
+        let mut by_name = Values::new();
+        let mut collect = |(name, leaf): (&String, &Tensor<4>)| -> Result<()> {
+            if let Some(gradient) = leaf.grad_remove(&mut gradients) {
+                let values = floats(gradient)?.into_iter().map(|g| g as f32).collect();
+                by_name.insert(name.clone(), values);
+            }
+            Ok(())
+        };
+        weights
+            .kernels
+            .iter()
+            .chain(&weights.channels)
+            .try_for_each(&mut collect)?;
+        let raw = effective.backward(by_name);
+        let adamw = settings.adamw.clone();
+        adamw.step(rate, &mut self.parameters.raw, &raw, &mut self.moments);
+        Ok(Some(value))
+    }
+
+    /// Effective kernels and channel values as leaves that keep their gradients.
+    fn leaves(&self, nodes: &[Node], effective: &Effective, device: &Device) -> Weights {
+        let mut weights = Weights {
+            kernels: BTreeMap::new(),
+            channels: BTreeMap::new(),
+        };
+        for conv in crate::node::convolutions(nodes) {
+            let name = conv.weight_name();
+            let data = TensorData::new(effective.kernels[&name].clone(), conv.aoc().weight_shape());
+            let leaf = Tensor::from_data(data, on(device, DType::F32)).require_grad();
+            weights.kernels.insert(name, leaf);
+        }
+        for (name, values) in &self.parameters.raw {
+            if !effective.kernels.contains_key(name) {
+                let leaf = per_channel(values, device, DType::F32).require_grad();
+                weights.channels.insert(name.clone(), leaf);
+            }
+        }
+        weights
+    }
+}
+
+fn update(mean: &mut [f32], batch: &[f64], decay: f32) {
+    for (mean, &batch) in mean.iter_mut().zip(batch) {
+        *mean = decay * *mean + (1.0 - decay) * batch as f32;
+    }
+}
+
+/// The order of the samples in an epoch.
+fn order(seed: u64, epoch: u64, samples: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..samples).collect();
+    Rng::keyed(seed, &[ORDER, epoch]).shuffle(&mut order);
+    order
+}
+
+fn check_samples(settings: &Train, samples: &[Sample]) -> Result<()> {
+    let expected = [settings.height, settings.width];
+    for sample in samples {
+        let got = [sample.height, sample.width];
+        if got != expected {
+            let id = sample.id.clone();
+            return Err(Error::SampleSize { id, got, expected });
+        }
+        if sample.mask.is_none() {
+            return Err(Error::NoMask {
+                id: sample.id.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Keys of the random streams.
+const ORDER: u64 = 2;
+const AUGMENT: u64 = 3;
