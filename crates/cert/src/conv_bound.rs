@@ -73,7 +73,7 @@ impl Conv<'_> {
             .checked_add(1)
     }
 
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let numbers = [
             ("out_channels", self.out_channels),
             ("in_channels", self.in_channels),

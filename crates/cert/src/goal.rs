@@ -219,7 +219,6 @@ mod tests {
             "accuracy<=0.0000000000000000001",
             "accuracy<==0.5",
             "accuracy<=99999999999999999999",
-            "fnr:1=>0.5",
         ] {
             assert!(
                 matches!(bad.parse::<Goal>(), Err(Error::Goal { .. })),

@@ -133,6 +133,7 @@ fn sequence(layers: &[Layer], mut map: Map, bounds: &mut Vec<LayerBound>) -> Res
                 scale,
             } => {
                 let run = || -> Result<(Bound, Map)> {
+                    conv.check()?;
                     let next = after_conv(conv, *padding, *wrap, map)?;
                     let Bound { norm, method } = conv_bound(conv)?;
                     Ok((

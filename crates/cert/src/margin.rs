@@ -512,7 +512,10 @@ mod tests {
     fn long_map_equals_single_pixels() {
         let grid = Grid::new(3, 1, 5000).unwrap();
         let logits: Vec<f32> = (0..15000u32)
-            .map(|i| (i.wrapping_mul(2654435761) >> 20) as f32)
+            .map(|i| {
+                let h = i.wrapping_mul(2_654_435_761);
+                ((h ^ (h >> 15)).wrapping_mul(2_246_822_519) >> 20) as f32
+            })
             .collect();
         let image = Image::new(grid, &logits, None, None).unwrap();
         let m = margins(&image, &premises(Norm::L1, 1.0)).unwrap();

@@ -168,9 +168,9 @@ pub struct Row {
     pub metric: Metric,
     /// Norm of the budget.
     pub norm: Norm,
-    /// Value of the clean prediction: rounded down, the false negative rate up.
+    /// Value of the clean prediction, to the nearest.
     pub clean: Option<f64>,
-    /// Worst value (rounded as `clean`) or budget (rounded down).
+    /// Worst value (rounded down, the false negative rate up) or budget (rounded down).
     pub value: Option<f64>,
     /// Q1: the budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -239,7 +239,7 @@ impl Row {
 
     fn of(self, certificate: Option<&Certificate>) -> Self {
         Row {
-            clean: certificate.map(|c| self.metric.cautious(c.clean())),
+            clean: certificate.map(|c| c.clean().nearest()),
             counted: certificate.map_or(0, Certificate::counted),
             undefined: certificate.is_none(),
             ..self
@@ -331,7 +331,7 @@ mod tests {
             let row = row.worst(certificate, Budget::new(0.0).unwrap());
             assert_eq!(
                 (row.clean, row.value),
-                (Some(third.upper()), Some(third.upper()))
+                (Some(1.0 / 3.0), Some(third.upper()))
             );
         });
     }

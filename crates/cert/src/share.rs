@@ -22,7 +22,7 @@ impl Share {
 
     /// The largest f64 that is at most this share; 0 for 0/0.
     pub fn lower(self) -> f64 {
-        let (nearest, excess) = self.nearest();
+        let (nearest, excess) = self.quotient();
         if excess > 0.0 {
             nearest.next_down()
         } else {
@@ -32,7 +32,7 @@ impl Share {
 
     /// The smallest f64 that is at least this share; 1 for 0/0.
     pub fn upper(self) -> f64 {
-        let (nearest, excess) = self.nearest();
+        let (nearest, excess) = self.quotient();
         if self.denominator == 0 {
             return 1.0;
         }
@@ -43,8 +43,13 @@ impl Share {
         }
     }
 
+    /// The f64 nearest to this share, for values that are no bounds; 0 for 0/0.
+    pub fn nearest(self) -> f64 {
+        self.quotient().0
+    }
+
     /// The quotient, and the sign of its rounding error: exact, as a fused product rounds once.
-    fn nearest(self) -> (f64, f64) {
+    fn quotient(self) -> (f64, f64) {
         if self.denominator == 0 {
             return (0.0, 0.0);
         }

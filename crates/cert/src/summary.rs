@@ -52,8 +52,9 @@ fn mean(values: &[f64], side: Side) -> Option<f64> {
         return Some(trivial);
     }
     let count = values.len() as f64;
-    let mut mean = values.iter().map(|v| v / count).sum::<f64>();
-    // The sum above is off by a few steps; the sign of sum - mean·count is exact.
+    let mut mean = excess(values, 0.0) / count;
+    // The leading part of the exact sum leaves the mean a few steps off; the sign of
+    // sum - mean·count is exact.
     match side {
         Side::Lower => {
             while excess(values, mean) < 0.0 {
@@ -224,7 +225,8 @@ impl Summary {
         &self.entries
     }
 
-    /// Header and lines of a table for people, every number rounded to its cautious side.
+    /// Header and lines of a table for people: clean values to the nearest, every certified number
+    /// rounded to its cautious side.
     pub fn lines(&self) -> (Vec<String>, Vec<Vec<String>>) {
         const DIGITS: usize = 4;
         let header = [
@@ -247,11 +249,6 @@ impl Summary {
                     round_up(value, DIGITS)
                 }
             };
-            let clean_side = if entry.metric.higher_is_better() {
-                Side::Lower
-            } else {
-                Side::Upper
-            };
             let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
             let median = entry
                 .quantile(0.5)
@@ -265,7 +262,7 @@ impl Summary {
                 entry.metric.to_string(),
                 entry.question.to_string(),
                 (entry.values.len() + entry.unreachable).to_string(),
-                or_dash(mean(&entry.clean, clean_side).map(|v| show(clean_side, v))),
+                or_dash(mean_lower(&entry.clean).map(|v| format!("{v:.DIGITS$}"))),
                 or_dash(entry.mean().map(|v| show(entry.side(), v))),
                 or_dash(median),
                 entry.unreachable.to_string(),

@@ -91,7 +91,7 @@ pub fn make_dir(dir: &Path) -> Result<()> {
 pub fn table(header: &[String], rows: &[Vec<String>]) -> String {
     let mut table = Table::new();
     table
-        .load_style(presets::UTF8_HORIZONTAL_ONLY)
+        .load_style(presets::UTF8_FULL_CONDENSED)
         .set_header(header);
     rows.iter().for_each(|row| {
         table.add_row(row);

@@ -58,12 +58,13 @@ pub fn worst_case(prediction: &[u8], wrong: &[bool], taken: &[bool], size: [usiz
     })
 }
 
-/// Budget at which each pixel falls, dark 0 to light the largest; white where not counted.
+/// Budget at which each pixel falls, dark 0 to light the largest by its square root, so that the
+/// small budgets can be told apart; white where not counted.
 pub fn budgets(map: &[f32], size: [usize; 2]) -> RgbImage {
     let finite = map.iter().copied().filter(|budget| budget.is_finite());
     let largest = finite.fold(f32::MIN_POSITIVE, f32::max);
     paint(size, |at| match map[at].is_finite() {
-        true => ramp(f64::from(map[at] / largest)),
+        true => ramp(f64::from(map[at] / largest).sqrt()),
         false => VOID,
     })
 }

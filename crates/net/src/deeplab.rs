@@ -176,6 +176,7 @@ impl DeepLab {
                 kernel: 2,
                 stride: 2,
                 padding: 0,
+                wrap: Wrap::Zeros,
                 transposed: true,
                 ..self.conv(format!("up.{stage}"), channels, channels / 2, 2)
             };

@@ -191,7 +191,7 @@ fn flow<'a>(nodes: &'a [Node], input: usize, names: &mut BTreeSet<&'a str>) -> R
                     let what = format!("unusable numbers in {conv:?}");
                     return Err(Error::node(&conv.name, what));
                 }
-                if conv.transposed && conv.wrap == Wrap::Circular && conv.padding > 0 {
+                if conv.transposed && conv.wrap == Wrap::Circular {
                     let what = "circular padding of a transposed convolution is not supported";
                     return Err(Error::node(&conv.name, what));
                 }

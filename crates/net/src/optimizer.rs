@@ -74,6 +74,8 @@ pub fn cosine(start: f64, end: f64, done: u64, total: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn one(value: f32) -> Values {

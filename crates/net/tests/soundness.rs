@@ -80,7 +80,7 @@ fn random_networks() {
 #[test]
 fn a_trained_network() {
     let settings = Train {
-        epochs: 6,
+        epochs: 40,
         batch: 4,
         height: 32,
         width: 32,

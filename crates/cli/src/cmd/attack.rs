@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use certiseg_cert::{Metric, mean_lower, mean_upper, round_down, round_up};
+use certiseg_cert::{Metric, Share, mean_lower, mean_upper, round_down, round_up};
 use certiseg_net::attack::pgd::Pgd;
 use certiseg_net::compare::{Arena, Comparison};
 use clap::Args;
@@ -103,9 +103,9 @@ fn rows(image: &str, metrics: &[Metric], seen: &Comparison) -> Result<()> {
                 metric,
                 norm: "2",
                 eps: strike.eps,
-                clean: bounds.map(|b| metric.cautious(b.clean)),
+                clean: bounds.map(|b| b.clean.nearest()),
                 certified: bounds.map(|b| metric.cautious(b.worst[at])),
-                attacked: strike.values[index].map(|share| metric.cautious(share)),
+                attacked: strike.values[index].map(Share::nearest),
                 distance: strike.distance,
                 attack: "pgd",
             };
@@ -146,9 +146,9 @@ impl Tally {
             for (index, metric) in self.metrics.iter().enumerate() {
                 if let Some((bounds, hit)) = seen.bounds[index].as_ref().zip(strike.values[index]) {
                     let [clean, certified, attacked] = &mut self.values[index][at];
-                    clean.push(metric.cautious(bounds.clean));
+                    clean.push(bounds.clean.nearest());
                     certified.push(metric.cautious(bounds.worst[at]));
-                    attacked.push(metric.cautious(hit));
+                    attacked.push(hit.nearest());
                 }
             }
         }
@@ -166,18 +166,18 @@ impl Tally {
         let mut lines = Vec::new();
         for (metric, values) in self.metrics.iter().zip(&self.values) {
             for (eps, [clean, certified, attacked]) in self.eps.iter().zip(values) {
-                // every mean errs against us: down where higher is better, else up
-                let mean = |values: &[f64]| match metric.higher_is_better() {
-                    true => mean_lower(values).map(|mean| round_down(mean, 4)),
-                    false => mean_upper(values).map(|mean| round_up(mean, 4)),
+                let certified = match metric.higher_is_better() {
+                    true => mean_lower(certified).map(|mean| round_down(mean, 4)),
+                    false => mean_upper(certified).map(|mean| round_up(mean, 4)),
                 };
-                let mean = |values: &[f64]| mean(values).unwrap_or_else(|| "-".to_owned());
+                let plain = |values: &[f64]| mean_lower(values).map(|mean| format!("{mean:.4}"));
+                let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
                 lines.push(vec![
                     metric.to_string(),
                     eps.to_string(),
-                    mean(clean),
-                    mean(attacked),
-                    mean(certified),
+                    or_dash(plain(clean)),
+                    or_dash(plain(attacked)),
+                    or_dash(certified),
                 ]);
             }
         }

@@ -32,16 +32,21 @@ pub struct Certify {
     logits: Option<PathBuf>,
     /// Lipschitz constant of those logits: joint over all pixels and classes, in the norm of --norm,
     /// from the tensor in which eps is measured
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     lipschitz: Option<f64>,
     /// Bound on the rounding error of each logit in the file
-    #[arg(long, requires = "logits", default_value_t = 0.0)]
+    #[arg(
+        long,
+        requires = "logits",
+        default_value_t = 0.0,
+        allow_negative_numbers = true
+    )]
     eta: f64,
     /// Norm of the budget: 1, 2, inf or any p of at least 1
     #[arg(long, default_value = "2")]
     norm: Norm,
     /// Budgets, comma-separated; 0.05,0.1,0.2 where neither --eps nor --until is given
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     eps: Option<String>,
     /// accuracy, stability, fnr:CLASS or iou:CLASS; repeatable
     #[arg(long = "metric")]
@@ -50,7 +55,7 @@ pub struct Certify {
     #[arg(long)]
     until: Vec<Goal>,
     /// Label of pixels that do not count
-    #[arg(long, default_value_t = 255)]
+    #[arg(long, default_value_t = 255, allow_negative_numbers = true)]
     ignore: i64,
     /// Folder for rows.jsonl
     #[arg(long)]

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use certiseg_cert::{Budget, Goal, Head, Image, Margins, Metric, Norm, Row, margins, round_up};
+use certiseg_cert::{
+    Budget, Goal, Head, Image, Margins, Method, Metric, Norm, Row, margins, round_up,
+};
 use certiseg_net::attack::pgd::Pgd;
 use certiseg_net::checkpoint::parse_model;
 use certiseg_net::compare::Arena;
@@ -61,13 +63,13 @@ impl Demo {
         let size = trained.map_or([64, 64], |t| [t.height, t.width]);
         let [height, width] = size;
         let audit = model.network.audit(height, width)?;
-        let largest = audit
+        let kernels = audit
             .layers
             .iter()
-            .map(|layer| layer.norm)
-            .fold(0.0, f64::max);
+            .filter(|layer| layer.method != Method::Rule);
+        let largest = kernels.map(|layer| layer.norm).fold(0.0, f64::max);
         print_line(&format!(
-            "model  demo (bundled, {} weights)   L = {} (checked: {} layers, largest norm {})   images {IMAGES} x {height}x{width}, {} classes\n",
+            "model  demo (bundled, {} weights)   L = {} (checked: {} layers, largest kernel norm {})   images {IMAGES} x {height}x{width}, {} classes\n",
             model.network.weights(),
             round_up(audit.lipschitz, 6),
             audit.layers.len(),
