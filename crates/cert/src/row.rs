@@ -43,8 +43,8 @@ pub struct Head<S> {
     /// Commit it was built from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git: Option<String>,
-    /// Seed of everything random.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Seed of everything random; null where nothing is.
+    #[serde(default)]
     pub seed: Option<u64>,
     /// The resolved settings.
     pub settings: S,
@@ -130,10 +130,10 @@ impl<S> Head<S> {
         }
     }
 
-    /// With the commit.
-    pub fn git(self, git: impl Into<String>) -> Self {
+    /// With the commit, where it is known.
+    pub fn git(self, git: Option<&str>) -> Self {
         Head {
-            git: Some(git.into()),
+            git: git.map(str::to_owned),
             ..self
         }
     }

@@ -22,7 +22,7 @@ pub struct Usage {
 
 impl Usage {
     /// What is wrong, and what to do instead.
-    pub fn new(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+    pub fn error(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
         anyhow::Error::new(Self {
             message: message.into(),
             hint: hint.into(),

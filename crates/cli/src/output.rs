@@ -10,6 +10,12 @@ use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
+/// The head of a run of this program.
+pub fn head<S>(settings: S) -> Head<S> {
+    let head = Head::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), settings);
+    head.git(option_env!("CERTISEG_COMMIT"))
+}
+
 /// What standard output gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {

@@ -68,13 +68,13 @@ impl Pictures {
         let model = load_model(model)?;
         let Some(dir) = &args.data else {
             let hint = "give --data DIR with the images to run the model on";
-            return Err(Usage::new("a model, but no data", hint));
+            return Err(Usage::error("a model, but no data", hint));
         };
         let trained = model.origin.as_ref().map(|origin| &origin.settings);
         let size = args.size.or(trained.map(|t| [t.height, t.width]));
         let Some(size) = size else {
             let hint = "give --size HEIGHTxWIDTH";
-            return Err(Usage::new("the model does not say its input size", hint));
+            return Err(Usage::error("the model does not say its input size", hint));
         };
         let filter = args.filter.or(trained.map(|t| t.data.filter));
         let mut entries = list(dir, args.layout, args.split.as_deref())?;

@@ -37,7 +37,7 @@ enum Header {
     Model {
         nodes: Vec<Node>,
         #[serde(default)]
-        origin: Option<Origin>,
+        origin: Option<Box<Origin>>,
     },
     Training {
         settings: Box<Train>,
@@ -80,6 +80,7 @@ pub fn save_model(path: &Path, network: &Network, origin: Option<Origin>) -> Res
             (name, shape, bytes)
         })
         .collect();
+    let origin = origin.map(Box::new);
     write(path, Header::Model { nodes, origin }, tensors)
 }
 
@@ -131,6 +132,7 @@ pub fn parse_model(bytes: &[u8]) -> Result<Model> {
         Header::Model { nodes, origin } => {
             check_nodes(&nodes)?;
             let network = Network::new(nodes, tensors)?;
+            let origin = origin.map(|origin| *origin);
             Ok(Model { network, origin })
         }
         training => {

@@ -35,7 +35,7 @@ impl Audit {
             .map(|o| [o.settings.height, o.settings.width]);
         let Some([height, width]) = self.size.or(trained) else {
             let hint = "give --size HEIGHTxWIDTH";
-            return Err(Usage::new("the model does not say its input size", hint));
+            return Err(Usage::error("the model does not say its input size", hint));
         };
         let audit = model.network.audit(height, width)?;
         if self.json {

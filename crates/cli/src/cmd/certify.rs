@@ -5,16 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use certiseg_cert::{
-    Budget, Goal, Grid, Head, Image, Metric, Norm, Premises, Row, Summary, margins,
-};
+use certiseg_cert::{Budget, Goal, Grid, Image, Metric, Norm, Premises, Row, Summary, margins};
 use certiseg_net::data::{LogitsFile, VOID};
 use certiseg_net::network::Certifier;
 use clap::Args;
 use serde::Serialize;
 
 use crate::fail::Usage;
-use crate::output::{Format, Rows, print_line, table};
+use crate::output::{Format, Rows, head, print_line, table};
 use crate::progress::Progress;
 use crate::source::{DataArgs, Item, Pictures};
 
@@ -115,7 +113,7 @@ impl Certify {
             until: &self.until,
             ignore: self.ignore,
         };
-        let head = Head::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), &settings)
+        let head = head(&settings)
             .lipschitz(premises.lipschitz, source.lipschitz_source())
             .unit(self.norm, source.unit())
             .eta_source(source.eta_source());
@@ -177,7 +175,7 @@ impl Certify {
             if metric.needs_labels() && !labelled {
                 let hint =
                     "store an array `labels` (N,H,W) beside the logits, or ask for stability";
-                return Err(Usage::new(
+                return Err(Usage::error(
                     format!("{metric} needs labels and there are none"),
                     hint,
                 ));
@@ -204,11 +202,11 @@ fn footer(images: usize, premises: &Premises, source: &Source) -> String {
 pub fn parse_eps(text: &str) -> Result<Vec<f64>> {
     let hint = "give comma-separated numbers of at least 0, for example --eps 0.05,0.1";
     if text.trim().is_empty() {
-        return Err(Usage::new("the list of budgets is empty", hint));
+        return Err(Usage::error("the list of budgets is empty", hint));
     }
     let number = |word: &str| {
         let value = word.trim().parse::<f64>().ok().filter(|eps| *eps >= 0.0);
-        value.ok_or_else(|| Usage::new(format!("{word:?} is no budget"), hint))
+        value.ok_or_else(|| Usage::error(format!("{word:?} is no budget"), hint))
     };
     text.split(',').map(number).collect()
 }
@@ -221,7 +219,7 @@ enum Source {
         lipschitz: f64,
     },
     File {
-        file: LogitsFile,
+        file: Box<LogitsFile>,
         lipschitz: f64,
         eta: f64,
         next: usize,
@@ -232,9 +230,9 @@ impl Source {
     fn open(args: &Certify) -> Result<Self> {
         if let Some(path) = &args.logits {
             let hint = "give --lipschitz L: the file does not say how fast its logits may change";
-            let missing = || Usage::new("logits without a Lipschitz constant", hint);
+            let missing = || Usage::error("logits without a Lipschitz constant", hint);
             return Ok(Source::File {
-                file: LogitsFile::open(path, args.ignore)?,
+                file: Box::new(LogitsFile::open(path, args.ignore)?),
                 lipschitz: args.lipschitz.ok_or_else(missing)?,
                 eta: args.eta,
                 next: 0,
@@ -242,14 +240,14 @@ impl Source {
         }
         let hint = "give --model FILE with --data DIR, or --logits FILE with --lipschitz L";
         let model = args.model.as_ref();
-        let model = model.ok_or_else(|| Usage::new("nothing to certify", hint))?;
+        let model = model.ok_or_else(|| Usage::error("nothing to certify", hint))?;
         if args.norm != Norm::L2 {
             let message = format!(
                 "budgets in l{} for a model whose constant is in l2",
                 args.norm
             );
             let hint = "use --norm 2; costs of another norm would be unsound";
-            return Err(Usage::new(message, hint));
+            return Err(Usage::error(message, hint));
         }
         let pictures = Pictures::open(model, &args.data)?;
         let [height, width] = pictures.size;

@@ -48,11 +48,14 @@ impl Shapes {
     fn run(self) -> Result<ExitCode> {
         if self.dir.exists() {
             let message = format!("{} is there already", self.dir.display());
-            return Err(Usage::new(message, "name a folder that does not exist yet"));
+            return Err(Usage::error(
+                message,
+                "name a folder that does not exist yet",
+            ));
         }
         if self.count < 2 || !(8..=4096).contains(&self.size) {
             let message = format!("{} pictures of side {}", self.count, self.size);
-            return Err(Usage::new(
+            return Err(Usage::error(
                 message,
                 "give at least 2 pictures, sides from 8 to 4096",
             ));

@@ -6,9 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use certiseg_cert::{
-    Budget, Goal, Head, Image, Margins, Method, Metric, Norm, Row, margins, round_up,
-};
+use certiseg_cert::{Budget, Goal, Image, Margins, Method, Metric, Norm, Row, margins, round_up};
 use certiseg_net::attack::pgd::Pgd;
 use certiseg_net::checkpoint::parse_model;
 use certiseg_net::compare::Arena;
@@ -18,7 +16,7 @@ use image::RgbImage;
 use serde::Serialize;
 
 use super::attack::Tally;
-use crate::output::{Format, Rows, print_line};
+use crate::output::{Format, Rows, head, print_line};
 use crate::picture;
 use crate::progress::Progress;
 
@@ -85,7 +83,7 @@ impl Demo {
             attack: Pgd::default(),
         };
         let unit = format!("[0,1] pixel space, image 3x{height}x{width}");
-        let head = Head::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), &settings)
+        let head = head(&settings)
             .lipschitz(audit.lipschitz, "audited from the weights")
             .unit(Norm::L2, unit)
             .eta_source("measured: twice the largest difference to an f64 forward pass")

@@ -37,6 +37,12 @@ pub struct Train {
     /// kvasir, pets, camvid, cityscapes, voc, context or folder
     #[arg(long)]
     layout: Option<Layout>,
+    /// Split to train on: SPLIT.txt or a sub-folder; without it, all images
+    #[arg(long)]
+    split: Option<String>,
+    /// Split to validate on after every epoch
+    #[arg(long)]
+    validation: Option<String>,
     /// Override one setting, for example --set network.size='"m1"' or --set epochs=10
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
@@ -44,7 +50,7 @@ pub struct Train {
     #[arg(long, required_unless_present = "resume")]
     out: Option<PathBuf>,
     /// Go on with the training in this run folder
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["config", "data", "layout", "sets", "out"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["config", "data", "layout", "split", "validation", "sets", "out"])]
     resume: Option<PathBuf>,
 }
 
@@ -54,7 +60,7 @@ impl Train {
         let (mut state, out) = match (&self.resume, &self.out) {
             (Some(run), _) => (load_training(&run.join(CHECKPOINT))?, run.clone()),
             (None, Some(out)) => (State::start(self.settings()?)?, out.clone()),
-            (None, None) => return Err(Usage::new("no run folder", "give --out DIR")),
+            (None, None) => return Err(Usage::error("no run folder", "give --out DIR")),
         };
         if self.resume.is_none() && out.join(CHECKPOINT).exists() {
             let message = format!("{} holds a training already", out.display());
@@ -62,7 +68,7 @@ impl Train {
                 "go on with --resume {}, or name another --out",
                 out.display()
             );
-            return Err(Usage::new(message, hint));
+            return Err(Usage::error(message, hint));
         }
         let samples = samples(
             &state.settings,
@@ -105,8 +111,14 @@ impl Train {
         if let Some(layout) = self.layout {
             settings.data.layout = layout;
         }
+        if self.split.is_some() {
+            settings.data.train.clone_from(&self.split);
+        }
+        if self.validation.is_some() {
+            settings.data.validation.clone_from(&self.validation);
+        }
         if settings.data.dir.as_os_str().is_empty() {
-            return Err(Usage::new("no data to train on", "give --data DIR"));
+            return Err(Usage::error("no data to train on", "give --data DIR"));
         }
         Ok(settings)
     }
@@ -116,7 +128,7 @@ impl Train {
 fn apply(table: &mut toml::Table, set: &str) -> Result<()> {
     let Some((key, value)) = set.split_once('=') else {
         let message = format!("--set {set} sets nothing");
-        return Err(Usage::new(message, "write --set key=value"));
+        return Err(Usage::error(message, "write --set key=value"));
     };
     let parsed = format!("value = {value}").parse::<toml::Table>().ok();
     let parsed = parsed.and_then(|mut table| table.remove("value"));
@@ -130,7 +142,7 @@ fn apply(table: &mut toml::Table, set: &str) -> Result<()> {
             .or_insert_with(|| toml::Table::new().into());
         let Some(next) = entry.as_table_mut() else {
             let message = format!("--set {set}: {part} is no group of settings");
-            return Err(Usage::new(
+            return Err(Usage::error(
                 message,
                 "see config.toml of any run for the names",
             ));
