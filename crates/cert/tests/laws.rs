@@ -413,7 +413,7 @@ proptest! {
 fn the_comparison_sees_planted_errors() {
     let mut case = Case {
         classes: 2,
-        pixels: [1.0, 1.0, 2.0, 0.5]
+        pixels: [1.0, 1.0, 2.0, 0.0]
             .map(|margin| vec![margin, 0.0])
             .to_vec(),
         labels: vec![0, 0, 0, 1],

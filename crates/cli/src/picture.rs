@@ -35,7 +35,7 @@ const RAMP: [Rgb; 5] = [
     [254, 232, 56],
 ];
 
-/// A picture (3, H, W) in [0,1].
+/// A picture (3, H, W) in [0, 1].
 pub fn photo(image: &[f32], [height, width]: [usize; 2]) -> RgbImage {
     let pixels = height * width;
     paint([height, width], |at| {

@@ -53,7 +53,7 @@ pub struct DeepLab {
     pub preset: Preset,
     /// Number of classes, 2 to 255.
     pub classes: usize,
-    /// Mean subtracted per colour, in [0,1] units.
+    /// Mean subtracted per colour, in [0, 1] units.
     pub mean: [f32; 3],
     /// Divisor per colour; its smallest multiplies the Lipschitz constant by its inverse.
     pub std: [f32; 3],

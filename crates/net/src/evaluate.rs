@@ -7,7 +7,7 @@ use crate::data::{Sample, VOID};
 use crate::error::Result;
 use crate::network::Network;
 
-/// Budget of the certified figure: l2 in [0,1] units.
+/// Budget of the certified figure: l2 in [0, 1] units.
 pub const EPS: f64 = 0.1;
 
 /// Figures over a set of samples.

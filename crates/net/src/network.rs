@@ -13,7 +13,7 @@ use crate::node::{Conv, Node, Weights, Wrap, check_size, forward, on, per_channe
 pub struct Network {
     /// The forward pass.
     pub nodes: Vec<Node>,
-    /// NAME.weight [out, in, k, k] (transposed: [in, out, k, k]), NAME.bias, NAME.shift [C].
+    /// NAME.weight `[out, in, k, k]` (transposed: `[in, out, k, k]`), NAME.bias and NAME.shift, one value per channel.
     pub tensors: BTreeMap<String, Vec<f32>>,
 }
 
@@ -65,11 +65,11 @@ impl Network {
         self.tensors.values().map(Vec::len).sum()
     }
 
-    /// Rigorous upper bound of the joint l2 Lipschitz constant from pictures in [0,1] to logits,
+    /// Rigorous upper bound of the joint l2 Lipschitz constant from pictures in [0, 1] to logits,
     /// computed from the weights, for pictures of the given size.
     ///
     /// # Errors
-    /// [`Error::ImageSize`]; [`Error::Audit`] where a layer has no sound bound at this size.
+    /// [`Error::ImageSize`]; [`Error::Cert`] where a layer has no sound bound at this size.
     pub fn audit(&self, height: usize, width: usize) -> Result<Audit> {
         check_size(&self.nodes, height, width)?;
         Ok(cert::audit(&self.layers(&self.nodes), height, width)?)
@@ -183,7 +183,7 @@ impl OnDevice {
         forward(&self.nodes, x, &self.weights, &mut shift)
     }
 
-    /// A picture (3, H, W) in [0,1] as a batch of one.
+    /// A picture (3, H, W) in [0, 1] as a batch of one.
     ///
     /// # Errors
     /// [`Error::ImageSize`], [`Error::ImageLength`].
@@ -214,7 +214,7 @@ pub struct Certifier {
 }
 
 impl Certifier {
-    /// f32 logits of one picture (3, H, W) in [0,1], with `eta` measured on this very picture.
+    /// f32 logits of one picture (3, H, W) in [0, 1], with `eta` measured on this very picture.
     ///
     /// # Errors
     /// As [`OnDevice::picture`]; [`Error::Device`].

@@ -294,7 +294,7 @@ pub fn train(
 
 /// One augmented batch.
 struct Batch {
-    /// (B, 3, H, W) in [0,1].
+    /// (B, 3, H, W) in [0, 1].
     images: Vec<f32>,
     /// (B, H, W).
     labels: Vec<u8>,

@@ -24,7 +24,7 @@ pub struct Attack {
     model: PathBuf,
     #[command(flatten)]
     data: DataArgs,
-    /// Budgets: l2 in [0,1] pixel space, comma-separated, rising
+    /// Budgets: l2 in [0, 1] pixel space, comma-separated, rising
     #[arg(long, default_value = "0.05,0.1,0.2")]
     eps: String,
     /// accuracy, stability, fnr:CLASS or iou:CLASS; repeatable

@@ -1,6 +1,6 @@
 //! Attacks: functions from (network, picture, labels, settings, chance) to an attacked picture.
 //!
-//! One convention: the picture is (3, H, W) f32 in [0,1], labels are (H, W) u8 with 255 = void,
+//! One convention: the picture is (3, H, W) f32 in [0, 1], labels are (H, W) u8 with 255 = void,
 //! the budget is an l2 distance over all 3HW numbers in the unit of the picture. The attacked
 //! picture stays in the box and within the budget, checked in f64 on the very f32 numbers that are
 //! returned. Void pixels give no loss and count nowhere. One picture at a time: no result depends
@@ -11,7 +11,7 @@ pub mod pgd;
 /// An attacked picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attacked {
-    /// (3, H, W) in [0,1].
+    /// (3, H, W) in [0, 1].
     pub image: Vec<f32>,
     /// l2 distance to the clean picture, computed in f64.
     pub distance: f64,
@@ -27,7 +27,7 @@ pub fn distance(a: &[f32], b: &[f32]) -> f64 {
 }
 
 /// Moves `image` to the nearest point of the ball of radius `eps` around `clean`, then into the
-/// box [0,1]: clipping moves every number towards `clean`, so the ball is kept. Rounding to f32 may
+/// box [0, 1]: clipping moves every number towards `clean`, so the ball is kept. Rounding to f32 may
 /// leave the ball by an ulp: then the perturbation is shrunk by 1e-6 until it does not.
 pub fn project(image: &mut [f32], clean: &[f32], eps: f64) {
     loop {

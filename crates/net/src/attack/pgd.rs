@@ -47,7 +47,7 @@ pub struct Target {
 
 /// The clean picture: what is attacked.
 pub struct Scene<'a> {
-    /// (3, H, W) in [0,1].
+    /// (3, H, W) in [0, 1].
     pub image: &'a [f32],
     /// (H, W), 255 = void.
     pub labels: &'a [u8],

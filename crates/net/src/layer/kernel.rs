@@ -1,6 +1,6 @@
 //! Convolution kernels as taps: one matrix (out x in) per spatial offset, and the block
 //! convolution A⊛B, the kernel of "apply A, then B":
-//! (A⊛B)[o,i,m] = Σ_{c,p} B[o,c,m−p]·A[c,i,p].
+//! `(A⊛B)[o,i,m] = Σ_{c,p} B[o,c,m−p]·A[c,i,p]`.
 
 use super::matrix::{Matrix, Real, Side};
 
@@ -115,7 +115,7 @@ impl<T: Real> Kernel<T> {
     }
 
     /// Applies the two-tap kernel [N, I − N] along `axis` after `self`: the result is one tap
-    /// longer, K′[j] = K[j−1] + N·(K[j] − K[j−1]). Orthogonal where `projector` N is one.
+    /// longer, `K′[j] = K[j−1] + N·(K[j] − K[j−1])`. Orthogonal where `projector` N is one.
     pub fn shift_by_projector(&self, axis: Axis, projector: &Matrix<T>) -> Self {
         let mut result = self.delayed(axis);
         for (tap, difference) in result.taps.iter_mut().zip(&self.difference(axis).taps) {
@@ -151,7 +151,7 @@ impl<T: Real> Kernel<T> {
         (first, in_projector)
     }
 
-    /// K[j] − K[j−1] along `axis`, one tap longer than K.
+    /// `K[j] − K[j−1]` along `axis`, one tap longer than K.
     fn difference(&self, axis: Axis) -> Self {
         let mut result = self.delayed(axis);
         for (j, tap) in result.taps.iter_mut().enumerate() {
@@ -163,7 +163,7 @@ impl<T: Real> Kernel<T> {
         result
     }
 
-    /// K[j−1] along `axis`, one tap longer than K.
+    /// `K[j−1]` along `axis`, one tap longer than K.
     fn delayed(&self, axis: Axis) -> Self {
         let (height, width) = match axis {
             Axis::Vertical => (self.height + 1, self.width),
