@@ -185,8 +185,8 @@ pub enum Event {
     Epoch {
         /// Epoch, counted from 1.
         epoch: u64,
-        /// Mean loss over its steps in this run.
-        loss: f64,
+        /// Mean loss over its steps in this run; `None` where no step had one.
+        loss: Option<f64>,
         /// The network of this moment.
         network: Box<Network>,
         /// Figures on the validation set; `None` without one.
@@ -281,7 +281,7 @@ pub fn train(
         };
         let event = Event::Epoch {
             epoch: epoch + 1,
-            loss: losses / counted,
+            loss: (counted > 0.0).then(|| losses / counted),
             network,
             evaluation,
         };

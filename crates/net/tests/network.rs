@@ -160,7 +160,7 @@ fn training_lowers_the_loss_and_a_resumed_run_equals_an_unbroken_one() {
         } = event
         {
             assert!(evaluation.is_some());
-            losses.push(loss);
+            losses.push(loss.unwrap());
         }
         ControlFlow::Continue(())
     });

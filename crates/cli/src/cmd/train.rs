@@ -172,7 +172,7 @@ fn samples(settings: &Settings, split: Option<&str>, what: &str) -> Result<Vec<S
 #[derive(Serialize)]
 struct Metrics<'a> {
     epoch: u64,
-    loss: f64,
+    loss: Option<f64>,
     seconds: f64,
     #[serde(flatten)]
     evaluation: Option<&'a Evaluation>,
@@ -283,13 +283,14 @@ fn run(
 
 fn line(
     epoch: u64,
-    loss: f64,
+    loss: Option<f64>,
     seconds: f64,
     evaluation: Option<&Evaluation>,
     settings: &Settings,
 ) -> String {
+    let loss = loss.map_or("-".to_owned(), |loss| format!("{loss:.4}"));
     let head = format!(
-        "epoch {epoch:>3}/{}  loss {loss:.4}  {seconds:.1} s",
+        "epoch {epoch:>3}/{}  loss {loss}  {seconds:.1} s",
         settings.epochs
     );
     let Some(e) = evaluation else {
