@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use certiseg_cert::Grid;
 use certiseg_net::checkpoint::{Model, load_model};
-use certiseg_net::data::{Entry, Filter, Layout, LoadSettings, Sample, list, load};
+use certiseg_net::data::{Entry, Filter, Layout, LoadSettings, Sample, VOID, list, load};
 use clap::Args;
 
 use crate::fail::Usage;
@@ -33,8 +33,8 @@ pub struct DataArgs {
     #[arg(long)]
     pub filter: Option<Filter>,
     /// Use the first N images only
-    #[arg(long)]
-    pub limit: Option<usize>,
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
 }
 
 /// Reads `256x512` or `256`.
@@ -78,7 +78,7 @@ impl Pictures {
         };
         let filter = args.filter.or(trained.map(|t| t.data.filter));
         let mut entries = list(dir, args.layout, args.split.as_deref())?;
-        entries.truncate(args.limit.unwrap_or(usize::MAX));
+        entries.truncate(args.limit.map_or(usize::MAX, |limit| limit as usize));
         Ok(Self {
             model,
             size,
@@ -87,6 +87,18 @@ impl Pictures {
             next: 0,
             ready: VecDeque::new(),
         })
+    }
+
+    /// Makes `label` void in every mask, beside what the layout makes void.
+    pub fn ignore(&mut self, label: i64) -> Result<()> {
+        let Ok(label) = u8::try_from(label) else {
+            let hint = "masks hold 0 to 255; give one of these";
+            return Err(Usage::error(format!("--ignore {label} for masks"), hint));
+        };
+        if label != VOID {
+            self.entries.iter_mut().for_each(|entry| entry.ignore = label);
+        }
+        Ok(())
     }
 
     /// Number of pictures.

@@ -26,7 +26,7 @@ pub struct Certify {
     data: DataArgs,
     /// Logits from anywhere: npz with `logits` (N,K,H,W) and, for all metrics but stability,
     /// `labels` (N,H,W)
-    #[arg(long, requires = "lipschitz", conflicts_with_all = ["data", "split", "size", "filter"])]
+    #[arg(long, requires = "lipschitz", conflicts_with_all = ["data", "layout", "split", "size", "filter", "limit"])]
     logits: Option<PathBuf>,
     /// Lipschitz constant of those logits: joint over all pixels and classes, in the norm of --norm,
     /// from the tensor in which eps is measured
@@ -249,7 +249,8 @@ impl Source {
             let hint = "use --norm 2; costs of another norm would be unsound";
             return Err(Usage::error(message, hint));
         }
-        let pictures = Pictures::open(model, &args.data)?;
+        let mut pictures = Pictures::open(model, &args.data)?;
+        pictures.ignore(args.ignore)?;
         let [height, width] = pictures.size;
         let lipschitz = pictures.model.network.audit(height, width)?.lipschitz;
         Ok(Source::Model {
