@@ -211,7 +211,8 @@ impl Gram {
         }
         // Cholesky of a matrix of trace t proves its least eigenvalue above -(rows+1)·2^-53·t
         // (S. M. Rump, "Verification of positive definiteness", 2006); 16 times that for complex
-        // arithmetic. Phases are off by 2^-48 of the largest row sum, entries by their error.
+        // arithmetic. Phases and their sum are off by (8 + shifts/2)·2^-52 of the largest row sum,
+        // which is at most sqrt(rows) <= 12 times the ceiling; entries are off by their error.
         let rows = self.rows as f64;
         let cholesky = 8.0 * (rows + 4.0) * f64::EPSILON * rows * highest;
         let phases = ceiling * (self.shifts() as f64 + 16.0) * 16.0 * f64::EPSILON;
@@ -326,7 +327,7 @@ impl Hermitian {
                 if i == j {
                     real -= dot(i_re, i_re) + dot(i_im, i_im);
                     // NaN fails too
-                    if !(real > 0.0) {
+                    if real.is_nan() || real <= 0.0 {
                         return false;
                     }
                     row_re[i] = real.sqrt();

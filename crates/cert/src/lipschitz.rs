@@ -336,7 +336,7 @@ fn after_conv(conv: &Conv, padding: usize, wrap: Wrap, map: Map) -> Result<Map> 
             ))
         })?;
         let out = room.checked_div(conv.stride).ok_or_else(too_large)? + 1;
-        if wrap == Wrap::Circular && got % conv.stride != 0 {
+        if wrap == Wrap::Circular && !got.is_multiple_of(conv.stride) {
             return Err(outside(format!(
                 "a multiple of stride {}: circular padding is unsound otherwise",
                 conv.stride

@@ -140,18 +140,6 @@ fn shape() {
             matches!(conv_bound(&bad), Err(Error::Shape { .. })),
             "{bad:?}"
         );
-        let layer = Layer::Conv {
-            name: "c",
-            conv: bad,
-            padding: 1,
-            wrap: Wrap::Zeros,
-            scale: 1.0,
-        };
-        let (alone, inside) = (
-            conv_bound(&bad).unwrap_err(),
-            audit(&[layer], 4, 4).unwrap_err(),
-        );
-        assert_eq!(inside.to_string(), format!("layer c: {alone}"));
     }
     let layer = |conv, padding| Layer::Conv {
         name: "c",
@@ -241,4 +229,31 @@ fn unsupported() {
         ..plain(&kernel, [1, 1], 2, 2)
     };
     assert!(matches!(conv_bound(&conv), Err(Error::Unsupported { .. })));
+}
+
+#[test]
+fn layer() {
+    let kernel = [1.0; 9];
+    let conv = Conv {
+        stride: 0,
+        ..plain(&kernel, [1, 1], 3, 1)
+    };
+    let branch = vec![Layer::Conv {
+        name: "down",
+        conv,
+        padding: 1,
+        wrap: Wrap::Zeros,
+        scale: 1.0,
+    }];
+    let alone = conv_bound(&conv).unwrap_err();
+    let inside = audit(
+        &[Layer::Concat {
+            branches: vec![branch],
+            scale: 1.0,
+        }],
+        4,
+        4,
+    )
+    .unwrap_err();
+    assert_eq!(inside.to_string(), format!("layer down: {alone}"));
 }
