@@ -160,3 +160,47 @@ impl Certificate<'_> {
         order.into_iter().map(|(_, pixel)| pixel).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Grid, Image, Norm, Premises, margins};
+
+    /// One pixel of class 0, without labels.
+    fn unlabelled<T>(then: impl FnOnce(&Margins) -> T) -> T {
+        let grid = Grid::new(2, 1, 1).unwrap();
+        let image = Image::new(grid, &[1.0, 0.0], None, None).unwrap();
+        let premises = Premises {
+            norm: Norm::L2,
+            lipschitz: 1.0,
+            eta: 0.0,
+        };
+        then(&margins(&image, &premises).unwrap())
+    }
+
+    #[test]
+    fn labels_missing() {
+        unlabelled(|margins| {
+            for metric in [Metric::Accuracy, Metric::Fnr(0), Metric::Iou(1)] {
+                let error = metric.certify(margins).unwrap_err();
+                assert_eq!(error, Error::LabelsMissing { metric });
+            }
+            assert!(Metric::Stability.certify(margins).is_ok());
+            let beyond = Metric::Iou(2).certify(margins).unwrap_err();
+            assert!(matches!(beyond, Error::ClassOutOfRange { class: 2, .. }));
+        });
+    }
+
+    #[test]
+    fn goal_of_other_metric() {
+        unlabelled(|margins| {
+            let certificate = Metric::Stability.certify(margins).unwrap().unwrap();
+            let goal: Goal = "iou:1<=0.5".parse().unwrap();
+            let error = certificate.budget(&goal).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "goal `iou:1<=0.5` was asked of a certificate of stability; certify iou:1"
+            );
+        });
+    }
+}

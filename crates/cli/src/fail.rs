@@ -1,6 +1,6 @@
 //! Exit codes and the shape of error messages.
 //!
-//! 0 done; 1 a stated requirement failed; 2 wrong use, unreadable or inconsistent input, output
+//! 0 done; 2 wrong use, unreadable or inconsistent input, output
 //! that cannot be written; 3 an attack beat a deterministic certificate; 130 stopped by Ctrl-C.
 
 use std::io::ErrorKind;
@@ -40,19 +40,23 @@ impl std::error::Error for Usage {}
 
 /// Prints `error: ...`, a blank line and `hint: ...` where there is one.
 pub fn report(error: &anyhow::Error) -> ExitCode {
-    let pipe_closed = error.chain().any(|cause| {
-        let io = cause.downcast_ref::<std::io::Error>();
-        io.is_some_and(|io| io.kind() == ErrorKind::BrokenPipe)
-    });
     // the reader of our output went away: nothing to tell it
-    if pipe_closed {
+    if pipe_closed(error) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("error: {}", message(error));
+    say!("error: {}", message(error));
     if let Some(hint) = hint(error) {
-        eprintln!("\nhint: {hint}");
+        say!("\nhint: {hint}");
     }
     ExitCode::from(BAD_INPUT)
+}
+
+/// Whether the reader of an output went away.
+pub fn pipe_closed(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<std::io::Error>();
+        io.is_some_and(|io| io.kind() == ErrorKind::BrokenPipe)
+    })
 }
 
 /// The causes joined by colons; one that repeats the end of the line is left out.

@@ -1,7 +1,16 @@
 //! The command line of certiseg: parse, call, write.
 
+/// A line on standard error; a closed one is no reason to stop.
+macro_rules! say {
+    ($($words:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr(), $($words)*);
+    }};
+}
+
 mod cmd;
 mod fail;
+mod interrupt;
 mod output;
 mod picture;
 mod progress;

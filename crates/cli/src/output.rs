@@ -10,6 +10,8 @@ use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
+use crate::fail;
+
 /// The head of a run of this program.
 pub fn head<S>(settings: S) -> Head<S> {
     let head = Head::new(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), settings);
@@ -39,15 +41,16 @@ impl Rows {
         let file = match out {
             None => None,
             Some(dir) => {
+                let fresh = !dir.exists();
                 make_dir(dir)?;
-                Some(Partial::create(&dir.join("rows.jsonl"))?)
+                Some(Partial::create(&dir.join("rows.jsonl"), fresh)?)
             }
         };
         let mut rows = Self { format, file };
         let line = serde_json::to_string(head)?;
         rows.json(&line)?;
         if format == Format::Csv {
-            print_line(Row::CSV_HEADER)?;
+            rows.print(Row::CSV_HEADER)?;
         }
         Ok(rows)
     }
@@ -56,9 +59,20 @@ impl Rows {
     pub fn push(&mut self, row: &Row) -> Result<()> {
         self.json(&serde_json::to_string(row)?)?;
         if self.format == Format::Csv {
-            print_line(&row.csv())?;
+            self.print(&row.csv())?;
         }
         Ok(())
+    }
+
+    /// A line on standard output; where its reader has gone, a file is still written to its end.
+    fn print(&mut self, line: &str) -> Result<()> {
+        match print_line(line) {
+            Err(error) if self.file.is_some() && fail::pipe_closed(&error) => {
+                self.format = Format::Table;
+                Ok(())
+            }
+            printed => printed,
+        }
     }
 
     /// Gives the file its name; before this there is none.
@@ -68,7 +82,7 @@ impl Rows {
 
     fn json(&mut self, line: &str) -> Result<()> {
         if self.format == Format::Jsonl {
-            print_line(line)?;
+            self.print(line)?;
         }
         match &mut self.file {
             Some(file) => file.line(line),
@@ -115,10 +129,12 @@ struct Partial {
     writer: Option<BufWriter<File>>,
     beside: PathBuf,
     path: PathBuf,
+    /// Whether its folder was made for it.
+    fresh: bool,
 }
 
 impl Partial {
-    fn create(path: &Path) -> Result<Self> {
+    fn create(path: &Path, fresh: bool) -> Result<Self> {
         let mut beside = path.as_os_str().to_owned();
         beside.push(".partial");
         let beside = PathBuf::from(beside);
@@ -128,6 +144,7 @@ impl Partial {
             writer: Some(BufWriter::new(file)),
             beside,
             path: path.to_owned(),
+            fresh,
         })
     }
 
@@ -157,6 +174,9 @@ impl Drop for Partial {
     fn drop(&mut self) {
         // unfinished: nothing half-written stays; after finish the file has another name
         drop(self.writer.take());
-        let _ = std::fs::remove_file(&self.beside);
+        if std::fs::remove_file(&self.beside).is_ok() && self.fresh {
+            // removes an empty folder only
+            let _ = self.path.parent().map(std::fs::remove_dir);
+        }
     }
 }

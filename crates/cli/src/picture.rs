@@ -23,9 +23,9 @@ const CLASSES: [Rgb; 8] = [
 /// Void pixels, and pixels a map says nothing of.
 const VOID: Rgb = [255, 255, 255];
 /// A pixel that the attacker can take.
-const TAKEN: Rgb = [213, 94, 0];
+const TAKEN: Rgb = [255, 0, 60];
 /// A pixel that is wrong without an attack.
-const WRONG: Rgb = [120, 40, 0];
+const WRONG: Rgb = [110, 0, 30];
 /// Dark to light, of equal steps in perceived lightness (after the cividis map).
 const RAMP: [Rgb; 5] = [
     [0, 34, 78],

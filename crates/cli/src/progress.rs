@@ -50,7 +50,7 @@ impl Progress {
                 let mut last = last.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                 if last.elapsed() >= QUIET {
                     *last = Instant::now();
-                    eprintln!("{}", self.line(done as u64, note));
+                    say!("{}", self.line(done as u64, note));
                 }
             }
         }
@@ -60,7 +60,7 @@ impl Progress {
     pub fn say(&self, line: &str) {
         match &self.view {
             View::Bar(bar) => bar.println(line),
-            View::Lines(_) => eprintln!("{line}"),
+            View::Lines(_) => say!("{line}"),
         }
     }
 

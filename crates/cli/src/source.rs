@@ -1,16 +1,18 @@
 //! Where images to certify come from: a model and a data set, or logits in a file.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use certiseg_cert::Grid;
 use certiseg_net::checkpoint::{Model, load_model};
-use certiseg_net::data::{Entry, Filter, Layout, LoadSettings, Sample, VOID, list, load};
+use certiseg_net::data::{Entry, Filter, Layout, LoadSettings, Sample, list, load};
 use clap::Args;
 
 use crate::fail::Usage;
 
+/// Largest side of a picture.
+const LARGEST: usize = 1 << 14;
 /// Pictures decoded at a time, in parallel.
 const CHUNK: usize = 16;
 
@@ -20,7 +22,7 @@ pub struct DataArgs {
     /// Folder of the data set
     #[arg(long)]
     pub data: Option<PathBuf>,
-    /// kvasir, pets, camvid, cityscapes, voc, context or folder
+    /// kvasir, pets, camvid, cityscapes, voc, context, folder, or images (without masks)
     #[arg(long, default_value = "folder")]
     pub layout: Layout,
     /// Name of the split: SPLIT.txt or a sub-folder; without it, all images
@@ -32,18 +34,38 @@ pub struct DataArgs {
     /// How pictures are resized: nearest or bilinear (antialiased); by default that of the training
     #[arg(long)]
     pub filter: Option<Filter>,
+    /// Label of pixels that do not count, instead of 255 or what the data says of itself
+    #[arg(long, allow_negative_numbers = true)]
+    pub ignore: Option<i64>,
     /// Use the first N images only
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
+}
+
+/// Checks that the data, where it says how many classes it has, has those of the network.
+pub fn check_classes(layout: Layout, dir: &Path, classes: usize) -> Result<()> {
+    match layout.classes(dir)? {
+        Some(known) if known.count != classes => {
+            let message = format!(
+                "the data has {} classes, the network {classes}",
+                known.count
+            );
+            Err(Usage::error(
+                message,
+                "use a network and data of the same classes",
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Reads `256x512` or `256`.
 pub fn size(text: &str) -> Result<[usize; 2], String> {
     let (height, width) = text.split_once('x').unwrap_or((text, text));
     let side = |side: &str| match side.parse() {
-        Ok(side) if side > 0 => Ok(side),
+        Ok(side) if (1..=LARGEST).contains(&side) => Ok(side),
         _ => Err(format!(
-            "{text:?} is no size, expected HEIGHTxWIDTH, for example 256x512"
+            "{text:?} is no size, expected HEIGHTxWIDTH of 1 to 16384, for example 256x512"
         )),
     };
     Ok([side(height)?, side(width)?])
@@ -64,7 +86,7 @@ pub struct Pictures {
 
 impl Pictures {
     /// Reads the model and lists the data.
-    pub fn open(model: &std::path::Path, args: &DataArgs) -> Result<Self> {
+    pub fn open(model: &Path, args: &DataArgs) -> Result<Self> {
         let model = load_model(model)?;
         let Some(dir) = &args.data else {
             let hint = "give --data DIR with the images to run the model on";
@@ -78,6 +100,14 @@ impl Pictures {
         };
         let filter = args.filter.or(trained.map(|t| t.data.filter));
         let mut entries = list(dir, args.layout, args.split.as_deref())?;
+        check_classes(args.layout, dir, model.network.classes())?;
+        if let Some(label) = args.ignore {
+            let Ok(label) = u8::try_from(label) else {
+                let hint = "masks hold 0 to 255; give one of these";
+                return Err(Usage::error(format!("--ignore {label} for masks"), hint));
+            };
+            entries.iter_mut().for_each(|entry| entry.ignore = label);
+        }
         entries.truncate(args.limit.map_or(usize::MAX, |limit| limit as usize));
         Ok(Self {
             model,
@@ -89,16 +119,9 @@ impl Pictures {
         })
     }
 
-    /// Makes `label` void in every mask, beside what the layout makes void.
-    pub fn ignore(&mut self, label: i64) -> Result<()> {
-        let Ok(label) = u8::try_from(label) else {
-            let hint = "masks hold 0 to 255; give one of these";
-            return Err(Usage::error(format!("--ignore {label} for masks"), hint));
-        };
-        if label != VOID {
-            self.entries.iter_mut().for_each(|entry| entry.ignore = label);
-        }
-        Ok(())
+    /// Whether every picture has a mask.
+    pub fn labelled(&self) -> bool {
+        self.entries.iter().all(|entry| entry.mask.is_some())
     }
 
     /// Number of pictures.

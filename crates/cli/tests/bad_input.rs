@@ -201,11 +201,11 @@ fn models() {
         &["model.safetensors", "no whole safetensors file"],
     );
     let at = whole
-        .windows(20)
-        .position(|w| w == br#"certiseg_format":"1""#)
+        .windows(12)
+        .position(|w| w == br#"\"format\":1"#)
         .unwrap();
     let mut other = whole.clone();
-    other[at + 18] = b'7';
+    other[at + 11] = b'7';
     audit(&other, &["format 7, expected format 1"]);
     let mut poisoned = whole.clone();
     poisoned[whole.len() - 4..].copy_from_slice(&f32::NAN.to_le_bytes());

@@ -60,7 +60,9 @@ fn a_run_folder_holds_settings_metrics_checkpoint_and_model() {
     let output = certiseg(&arguments);
     assert_eq!(output.status.code(), Some(2));
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(message.contains("holds a training already") && message.contains("--resume"));
+    assert!(
+        message.contains("holds a checkpoint.safetensors already") && message.contains("--resume")
+    );
 }
 
 #[cfg(unix)]

@@ -1,5 +1,5 @@
-//! Files of networks and trainings: safetensors with the metadata entries `certiseg_format`, a
-//! number, and `certiseg`, a JSON header.
+//! Files of networks and trainings: safetensors with the metadata entry `certiseg`, a JSON header
+//! that begins with the version of the format. One entry, so that equal content has equal bytes.
 //!
 //! | kind | tensors | for |
 //! |---|---|---|
@@ -14,6 +14,7 @@ use std::io::Write;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -26,9 +27,15 @@ use crate::train::{State, Train};
 /// Version of the format; a reader refuses every other.
 pub const FORMAT: u32 = 1;
 
-/// Keys among the metadata.
+/// The metadata entry of the header.
 const KEY: &str = "certiseg";
-const FORMAT_KEY: &str = "certiseg_format";
+
+/// What every version begins with.
+#[derive(Serialize, Deserialize)]
+struct Versioned<H> {
+    format: u32,
+    header: H,
+}
 
 /// What the file says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +51,7 @@ enum Header {
         steps: u64,
         epoch: u64,
         step: u64,
+        samples: Option<u64>,
     },
 }
 
@@ -110,6 +118,7 @@ pub fn save_training(path: &Path, state: &State) -> Result<()> {
         steps: state.moments.steps,
         epoch: state.epoch,
         step: state.step,
+        samples: state.samples,
     };
     write(path, header, tensors)
 }
@@ -162,6 +171,7 @@ fn training_state(header: Header, tensors: Values) -> Result<State> {
         steps,
         epoch,
         step,
+        samples,
     } = header
     else {
         return Err(Error::unsupported(
@@ -170,6 +180,10 @@ fn training_state(header: Header, tensors: Values) -> Result<State> {
         ));
     };
     let settings = settings.resolve()?;
+    if epoch > settings.epochs {
+        let expected = format!("at most the {} epochs of the settings", settings.epochs);
+        return Err(Error::setting("epoch", epoch.to_string(), expected));
+    }
     let mut groups: BTreeMap<String, Values> = BTreeMap::new();
     for (name, values) in tensors {
         if let Some((prefix, rest)) = name.split_once('.') {
@@ -216,6 +230,7 @@ fn training_state(header: Header, tensors: Values) -> Result<State> {
         settings,
         epoch,
         step,
+        samples,
     })
 }
 
@@ -224,23 +239,22 @@ fn parse(bytes: &[u8]) -> Result<(Header, Values)> {
         Error::not_a_checkpoint(format!("no whole safetensors file ({error})"))
     };
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(torn)?;
-    let entry = |key: &str| {
-        let found = metadata
-            .metadata()
-            .as_ref()
-            .and_then(|entries| entries.get(key));
-        let missing = || format!("a safetensors file without the metadata entry `{key}`");
-        found.ok_or_else(|| Error::not_a_checkpoint(missing()))
-    };
-    let format = entry(FORMAT_KEY)?;
-    if *format != FORMAT.to_string() {
+    let text = metadata
+        .metadata()
+        .as_ref()
+        .and_then(|entries| entries.get(KEY));
+    let missing = || format!("a safetensors file without the metadata entry `{KEY}`");
+    let text = text.ok_or_else(|| Error::not_a_checkpoint(missing()))?;
+    let broken = |error| Error::not_a_checkpoint(format!("its header: {error}"));
+    let any: Versioned<IgnoredAny> = serde_json::from_str(text).map_err(broken)?;
+    if any.format != FORMAT {
+        let got = any.format.to_string();
         return Err(Error::Format {
-            got: format.clone(),
+            got,
             expected: FORMAT,
         });
     }
-    let header = serde_json::from_str(entry(KEY)?)
-        .map_err(|error| Error::not_a_checkpoint(format!("its header: {error}")))?;
+    let Versioned { header, .. } = serde_json::from_str(text).map_err(broken)?;
     let tensors = SafeTensors::deserialize(bytes).map_err(torn)?;
     let mut values = Values::new();
     for (name, view) in tensors.iter() {
@@ -267,12 +281,12 @@ fn bytes(values: &[f32]) -> Vec<u8> {
 }
 
 fn write(path: &Path, header: Header, tensors: Vec<(String, Vec<usize>, Vec<u8>)>) -> Result<()> {
-    let text = serde_json::to_string(&header);
+    let text = serde_json::to_string(&Versioned {
+        format: FORMAT,
+        header,
+    });
     let text = text.map_err(|e| Error::not_a_checkpoint(e.to_string()))?;
-    let metadata = HashMap::from([
-        (FORMAT_KEY.to_owned(), FORMAT.to_string()),
-        (KEY.to_owned(), text),
-    ]);
+    let metadata = HashMap::from([(KEY.to_owned(), text)]);
     let mut views = Vec::with_capacity(tensors.len());
     for (name, shape, bytes) in &tensors {
         let view = TensorView::new(Dtype::F32, shape.clone(), bytes);

@@ -2,6 +2,7 @@
 
 use certiseg_cert::{self as cert, Budget, Metric, Norm, Premises, Share};
 
+use crate::attack::Attacked;
 use crate::attack::pgd::{Pgd, Scene, Target, pgd};
 use crate::data::{Sample, VOID};
 use crate::error::{Error, Result};
@@ -55,9 +56,10 @@ impl Arena {
     /// # Errors
     /// Those of the audit.
     pub fn new(network: &Network, size: [usize; 2]) -> Result<Self> {
+        let certifier = network.certifier(size[0], size[1])?;
         Ok(Self {
-            lipschitz: network.audit(size[0], size[1])?.lipschitz,
-            certifier: network.certifier(),
+            lipschitz: certifier.lipschitz(),
+            certifier,
             target: Target::new(network),
             size,
         })
@@ -86,7 +88,7 @@ impl Arena {
         };
         let [height, width] = self.size;
         let picture = sample.image_f32();
-        let logits = self.certifier.logits(&picture, height, width)?;
+        let logits = self.certifier.logits(&picture)?;
         let premises = Premises {
             norm: Norm::L2,
             lipschitz: self.lipschitz,
@@ -122,9 +124,15 @@ impl Arena {
         let id = Rng::hash(sample.id.as_bytes());
         for (index, &eps) in eps.iter().enumerate() {
             let mut rng = Rng::keyed(seed, &[id, index as u64]);
-            let attacked = pgd(&self.target, &scene, eps, settings, &mut rng)?;
-            let logits = self.certifier.prediction(&attacked.image, height, width)?;
-            let classes = cert::predictions(logits.grid, &logits.values)?;
+            // a picture on which no pixel counts gives an accuracy attack nothing to do
+            let attacked = match pgd(&self.target, &scene, eps, settings, &mut rng) {
+                Err(Error::AllVoid) => Attacked {
+                    image: picture.clone(),
+                    distance: 0.0,
+                },
+                attacked => attacked?,
+            };
+            let classes = self.certifier.classes(&attacked.image)?;
             for (best, &metric) in strongest.iter_mut().zip(metrics) {
                 let now = value(metric, &classes)?;
                 if now

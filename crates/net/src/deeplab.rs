@@ -12,6 +12,8 @@
 //! | scale per convolution | 1 | RMS: √(out/in), transposed √(in/out) |
 //! | ASPP rates | h/8, h/4, 3h/8 of the feature size h | 6, 12, 18 |
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -113,8 +115,15 @@ impl DeepLab {
                 "three positive numbers",
             ));
         }
-        if self.rates.contains(&0) {
-            return Err(Error::setting("rates", "0", "dilations of at least 1"));
+        let distinct: BTreeSet<_> = self.rates.iter().collect();
+        let usable = self.rates.iter().all(|rate| (1..=4096).contains(rate));
+        if !usable || distinct.len() != self.rates.len() {
+            let got = format!("{:?}", self.rates);
+            return Err(Error::setting(
+                "rates",
+                got,
+                "different dilations of 1 to 4096",
+            ));
         }
         Ok(self)
     }

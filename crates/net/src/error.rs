@@ -122,7 +122,7 @@ pub enum Error {
         reason: String,
     },
     /// Neither PNG nor JPEG.
-    #[error("{path:?} is {content} by its content, expected PNG or JPEG")]
+    #[error("{path:?} is {content}, expected PNG or JPEG")]
     NotAnImage {
         /// The file.
         path: PathBuf,
@@ -327,6 +327,9 @@ pub enum Error {
         /// The sample.
         id: String,
     },
+    /// A training that would go on with other samples than it began with.
+    #[error("the training samples are not those this training began with")]
+    OtherSamples,
     /// No pixel counts.
     #[error("every pixel is void, expected at least one that counts")]
     AllVoid,
@@ -465,8 +468,9 @@ impl Error {
             Error::FortranOrder { name, .. } => format!("save numpy.ascontiguousarray({name})"),
             Error::LabelValue { .. } => "name the value that marks unlabelled pixels as the ignore value".into(),
             Error::Unsupported { hint, .. } => hint.clone(),
-            Error::ImageSize { .. } => "choose another size, for example with --size".into(),
-            Error::Diverged { .. } => "lower the learning rate or the temperature; the last checkpoint is whole".into(),
+            Error::OtherSamples => "restore the data set and its split list, or start a new training".into(),
+            Error::ImageSize { .. } => "choose another size".into(),
+            Error::Diverged { .. } => "lower the learning rate or the temperature; a checkpoint written before is whole".into(),
             Error::NotACheckpoint { .. } | Error::Tensor { .. } => "copy the file again, or train anew".into(),
             Error::Format { .. } => "use the version of this program that wrote it".into(),
             Error::File { source, .. } => return source.hint(),

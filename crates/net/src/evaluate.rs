@@ -37,20 +37,19 @@ pub fn evaluate(network: &Network, samples: &[Sample]) -> Result<Evaluation> {
             "at least one",
         ));
     };
-    let audit = network.audit(first.height, first.width)?;
-    let certifier = network.certifier();
+    let certifier = network.certifier(first.height, first.width)?;
     let classes = network.classes();
     let budget = Budget::new(EPS)?;
     let mut correct = [0, 0];
     let mut unions = vec![[0u64, 0]; classes];
     let mut certified = Vec::new();
     for sample in samples {
-        let logits = certifier.logits(&sample.image_f32(), sample.height, sample.width)?;
+        let logits = certifier.logits(&sample.image_f32())?;
         let mask = sample.mask.as_deref();
         let image = cert::Image::new(logits.grid, &logits.values, mask, Some(VOID))?;
         let premises = Premises {
             norm: Norm::L2,
-            lipschitz: audit.lipschitz,
+            lipschitz: certifier.lipschitz(),
             eta: logits.eta,
         };
         let margins = cert::margins(&image, &premises)?;
@@ -82,6 +81,6 @@ pub fn evaluate(network: &Network, samples: &[Sample]) -> Result<Evaluation> {
         miou: present.iter().sum::<f64>() / present.len() as f64,
         iou,
         certified: cert::mean_lower(&certified).unwrap_or(0.0),
-        lipschitz: audit.lipschitz,
+        lipschitz: certifier.lipschitz(),
     })
 }

@@ -18,6 +18,7 @@ pub mod node;
 pub mod optimizer;
 pub mod parameters;
 pub mod rng;
+pub mod rounding;
 pub mod train;
 
 pub use error::{Error, Result};

@@ -1,12 +1,13 @@
 //! The baked network: plain f32 weights, its audited Lipschitz constant, its logits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use certiseg_cert::{self as cert, Audit, Grid};
 
 use crate::error::{Error, Result};
 use crate::node::{Conv, Node, Weights, Wrap, check_size, forward, on, per_channel, walk};
+use crate::rounding::f64_error;
 
 /// A network with plain weights: what is audited, stored, certified and attacked.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,8 +24,7 @@ pub struct Logits {
     pub grid: Grid,
     /// (K, H, W).
     pub values: Vec<f32>,
-    /// Bound on |computed − exact| of every entry, as *measured*: twice the largest difference to
-    /// the same forward pass in f64, whose own error is about 2⁻²⁹ of the f32 one. 0: not measured.
+    /// Bound on |computed − exact| of every entry.
     pub eta: f64,
 }
 
@@ -47,8 +47,11 @@ impl Network {
                 return Err(Error::tensor(name, format!("{} at index {at}", values[at])));
             }
         }
-        let network = Self { nodes, tensors };
-        Ok(network)
+        let known: BTreeSet<_> = shapes(&nodes).into_iter().map(|(name, _)| name).collect();
+        if let Some(extra) = tensors.keys().find(|name| !known.contains(*name)) {
+            return Err(Error::tensor(extra.clone(), "no node reads it".into()));
+        }
+        Ok(Self { nodes, tensors })
     }
 
     /// Number of classes: channels of the last convolution.
@@ -135,13 +138,20 @@ impl Network {
         }
     }
 
-    /// f32 and f64 weights on the CPU, for certified logits.
-    pub fn certifier(&self) -> Certifier {
+    /// The network prepared for certified logits of pictures of one size: audited there, with f32
+    /// and f64 weights on the CPU.
+    ///
+    /// # Errors
+    /// Those of [`Network::audit`].
+    pub fn certifier(&self, height: usize, width: usize) -> Result<Certifier> {
         let device = Device::flex();
-        Certifier {
+        Ok(Certifier {
+            audit: self.audit(height, width)?,
+            network: self.clone(),
             single: self.on_device(&device, DType::F32),
             double: self.on_device(&device, DType::F64),
-        }
+            size: [height, width],
+        })
     }
 }
 
@@ -207,42 +217,62 @@ impl OnDevice {
     }
 }
 
-/// A network that gives logits with a measured error.
+/// A network that gives logits with a bound on their error, for pictures of one size.
 pub struct Certifier {
+    network: Network,
+    audit: Audit,
     single: OnDevice,
     double: OnDevice,
+    size: [usize; 2],
 }
 
 impl Certifier {
-    /// f32 logits of one picture (3, H, W) in [0, 1], with `eta` measured on this very picture.
-    ///
-    /// # Errors
-    /// As [`OnDevice::picture`]; [`Error::Device`].
-    pub fn logits(&self, image: &[f32], height: usize, width: usize) -> Result<Logits> {
-        let mut logits = self.prediction(image, height, width)?;
-        let exact = self.double.logits(image, height, width)?;
-        let differences = logits
-            .values
-            .iter()
-            .zip(&exact)
-            .map(|(&f, e)| (f64::from(f) - e).abs());
-        // NaN loses every max: it stays in the logits, where the judge refuses it
-        logits.eta = 2.0 * differences.fold(0.0, f64::max);
-        Ok(logits)
+    /// The audited constant at the size of the pictures.
+    pub fn lipschitz(&self) -> f64 {
+        self.audit.lipschitz
     }
 
-    /// f32 logits alone, `eta` 0: for scoring pictures, not for certificates.
+    /// f32 logits of one picture (3, H, W) in [0, 1]. `eta` is their largest difference to an f64
+    /// pass on this very picture, plus a rigorous bound on the error of that pass.
     ///
     /// # Errors
     /// As [`OnDevice::picture`]; [`Error::Device`].
-    pub fn prediction(&self, image: &[f32], height: usize, width: usize) -> Result<Logits> {
+    pub fn logits(&self, image: &[f32]) -> Result<Logits> {
+        let [height, width] = self.size;
         let values = self.single.logits(image, height, width)?;
+        let exact = self.double.logits(image, height, width)?;
+        let differences = values.iter().zip(&exact).map(|(f, e)| (f - e).abs());
+        // NaN loses every max: it stays in the logits, where the judge refuses it
+        let measured = differences.fold(0.0, f64::max);
+        let squares = image.iter().map(|&x| f64::from(x) * f64::from(x));
+        let norm = squares.sum::<f64>().sqrt() * (1.0 + 1e-9);
+        let derived = f64_error(&self.network, &self.audit, self.size, norm);
         Ok(Logits {
             grid: Grid::new(self.single.classes, height, width)?,
             // widened from f32 above: exact
             values: values.into_iter().map(|v| v as f32).collect(),
-            eta: 0.0,
+            // beyond any f32 there is nothing to certify, and the judge wants a finite number
+            eta: (measured + derived).next_up().min(f64::from(f32::MAX)),
         })
+    }
+
+    /// Class per pixel by the f64 pass, ties to the lowest class: what certificates speak of.
+    ///
+    /// # Errors
+    /// As [`OnDevice::picture`]; [`Error::Device`].
+    pub fn classes(&self, image: &[f32]) -> Result<Vec<u8>> {
+        let [height, width] = self.size;
+        let logits = self.double.logits(image, height, width)?;
+        let pixels = height * width;
+        let best = |pixel: usize| {
+            let of = |class: u8| logits[usize::from(class) * pixels + pixel];
+            let classes = 1..self.double.classes.min(256) as u16;
+            classes.fold(0, |best, class| match of(class as u8) > of(best) {
+                true => class as u8,
+                false => best,
+            })
+        };
+        Ok((0..pixels).map(best).collect())
     }
 }
 

@@ -93,15 +93,18 @@ impl Conv {
     }
 
     /// Side of the output for a side of the input; `None` where the kernel does not fit.
-    fn output_side(&self, side: usize) -> Option<usize> {
+    pub(crate) fn output_side(&self, side: usize) -> Option<usize> {
         let reach = self.dilation * (self.kernel - 1);
         let padding = 2 * self.padding;
-        match self.transposed {
-            true => (side.checked_sub(1)? * self.stride + reach + 1).checked_sub(padding),
-            false if self.wrap == Wrap::Circular && self.padding > side => None,
-            false => Some((side + padding).checked_sub(reach + 1)? / self.stride + 1),
-        }
-        .filter(|&side| side > 0)
+        let side = match self.transposed {
+            true => {
+                let apart = side.checked_sub(1)?.checked_mul(self.stride)?;
+                apart.checked_add(reach + 1)?.checked_sub(padding)?
+            }
+            false if self.wrap == Wrap::Circular && self.padding > side => return None,
+            false => side.checked_add(padding)?.checked_sub(reach + 1)? / self.stride + 1,
+        };
+        (1..=LARGEST).contains(&side).then_some(side)
     }
 
     /// Name of the weight tensor.
@@ -136,7 +139,7 @@ pub fn convolutions(nodes: &[Node]) -> Vec<&Conv> {
     convs
 }
 
-/// Largest channel count, kernel, stride, dilation or padding of a node list.
+/// Largest channel count, kernel, stride, dilation, padding or side of a map.
 const LARGEST: usize = 1 << 14;
 
 /// Checks a node list from a file: channels fit from node to node, every number is usable.
@@ -235,7 +238,8 @@ pub fn total_stride(nodes: &[Node]) -> usize {
 pub fn check_size(nodes: &[Node], height: usize, width: usize) -> Result<()> {
     let multiple = total_stride(nodes);
     let fits = |side: usize| {
-        side > 0 && side.is_multiple_of(multiple) && through(nodes, side) == Some(side)
+        let usable = (1..=LARGEST).contains(&side) && side.is_multiple_of(multiple);
+        usable && through(nodes, side) == Some(side)
     };
     match fits(height) && fits(width) {
         true => Ok(()),

@@ -41,9 +41,9 @@ pub struct Moments {
 impl AdamW {
     /// One step: p ← p − rate·(m̂/(√v̂ + ε) + decay·p). Parameters without a gradient stay.
     pub fn step(&self, rate: f64, raw: &mut Values, gradients: &Values, moments: &mut Moments) {
-        moments.steps += 1;
+        moments.steps = moments.steps.saturating_add(1);
         let [decay_first, decay_second] = self.betas.map(|beta| beta as f32);
-        let power = moments.steps as i32;
+        let power = i32::try_from(moments.steps).unwrap_or(i32::MAX);
         let correct_first = 1.0 - self.betas[0].powi(power);
         let correct_second = 1.0 - self.betas[1].powi(power);
         let step = (rate / correct_first) as f32;

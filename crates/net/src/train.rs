@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::evaluate::{Evaluation, evaluate};
 use crate::loss::{Targets, cross_entropy};
 use crate::network::{Network, floats, shift_name};
-use crate::node::{Node, Weights, check_size, forward, on, per_channel};
+use crate::node::{Node, Weights, check_nodes, check_size, forward, on, per_channel};
 use crate::optimizer::{AdamW, Moments, cosine};
 use crate::parameters::{Effective, Parameters, Values};
 use crate::rng::Rng;
@@ -144,7 +144,20 @@ impl Train {
             let expected = format!("{classes} numbers of at least 0, one per class");
             return Err(Error::setting("class_weights", got, expected));
         }
+        for (name, value, most) in [
+            ("epochs", self.epochs, 1_000_000),
+            ("batch", self.batch as u64, 1 << 20),
+        ] {
+            if value > most {
+                return Err(Error::setting(
+                    name,
+                    value.to_string(),
+                    format!("at most {most}"),
+                ));
+            }
+        }
         self.augment.check()?;
+        check_nodes(&self.network.nodes())?;
         check_size(&self.network.nodes(), self.height, self.width)?;
         Ok(self)
     }
@@ -163,6 +176,8 @@ pub struct State {
     pub epoch: u64,
     /// Steps done in the epoch under way.
     pub step: u64,
+    /// Hash of the names of the training samples in order, once known.
+    pub samples: Option<u64>,
 }
 
 /// What a training tells while it runs.
@@ -208,6 +223,7 @@ impl State {
             moments: Moments::default(),
             epoch: 0,
             step: 0,
+            samples: None,
         })
     }
 
@@ -225,6 +241,7 @@ impl State {
 ///
 /// # Errors
 /// [`Error::Setting`] without training samples; [`Error::SampleSize`];
+/// [`Error::OtherSamples`] where a training goes on with other samples than it began with;
 /// [`Error::Diverged`] where the loss is no number.
 pub fn train(
     state: &mut State,
@@ -240,7 +257,12 @@ pub fn train(
         return Err(Error::setting("training set", "0 samples", "at least one"));
     }
     let steps = samples.len().div_ceil(settings.batch) as u64;
-    let total = steps * settings.epochs;
+    let total = steps.saturating_mul(settings.epochs);
+    let names: Vec<&[u8]> = samples.iter().map(|sample| sample.id.as_bytes()).collect();
+    let hash = Rng::hash(&names.join(&b'\n'));
+    if *state.samples.get_or_insert(hash) != hash || state.step > steps {
+        return Err(Error::OtherSamples);
+    }
     while state.epoch < settings.epochs {
         let epoch = state.epoch;
         let order = order(settings.seed, epoch, samples.len());
@@ -419,7 +441,11 @@ fn order(seed: u64, epoch: u64, samples: usize) -> Vec<usize> {
     order
 }
 
-fn check_samples(settings: &Train, samples: &[Sample]) -> Result<()> {
+/// Checks that every sample has a mask and the size of the settings.
+///
+/// # Errors
+/// [`Error::SampleSize`], [`Error::NoMask`].
+pub fn check_samples(settings: &Train, samples: &[Sample]) -> Result<()> {
     let expected = [settings.height, settings.width];
     for sample in samples {
         let got = [sample.height, sample.width];

@@ -182,7 +182,11 @@ fn network(preset: Preset, seed: u64) -> Network {
 fn largest_difference(described: &Network, evaluated: &Network) -> (f64, f64) {
     let mut rng = Rng::new(1);
     let picture: Vec<f32> = (0..3 * 16 * 24).map(|_| rng.uniform() as f32).collect();
-    let logits = evaluated.certifier().logits(&picture, 16, 24).unwrap();
+    let logits = evaluated
+        .certifier(16, 24)
+        .unwrap()
+        .logits(&picture)
+        .unwrap();
     let values = picture.iter().map(|&v| f64::from(v)).collect();
     let input = Map {
         channels: 3,

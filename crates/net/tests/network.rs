@@ -84,7 +84,7 @@ fn differences_of_logits_never_exceed_the_audited_constant() {
     for preset in [Preset::Plain, Preset::Paper] {
         let network = small(preset, 5);
         let lipschitz = network.audit(32, 32).unwrap().lipschitz;
-        let certifier = network.certifier();
+        let certifier = network.certifier(32, 32).unwrap();
         let mut rng = Rng::new(8);
         let mut steepest: f64 = 0.0;
         for scale in [1.0, 1e-2, 1e-3] {
@@ -95,10 +95,7 @@ fn differences_of_logits_never_exceed_the_audited_constant() {
                 .iter()
                 .map(|&x| (f64::from(x) + scale * (shift + rng.normal())) as f32)
                 .collect();
-            let (fa, fb) = (
-                certifier.logits(&a, 32, 32).unwrap(),
-                certifier.logits(&b, 32, 32).unwrap(),
-            );
+            let (fa, fb) = (certifier.logits(&a).unwrap(), certifier.logits(&b).unwrap());
             let out = certiseg_net::attack::distance(&fa.values, &fb.values);
             let moved = certiseg_net::attack::distance(&a, &b);
             let error = (fa.eta + fb.eta) * (fa.values.len() as f64).sqrt();
@@ -111,12 +108,13 @@ fn differences_of_logits_never_exceed_the_audited_constant() {
 }
 
 #[test]
-fn eta_is_measured_and_small() {
+fn eta_is_found_and_small() {
     let network = small(Preset::Plain, 2);
     let mut rng = Rng::new(1);
     let logits = network
-        .certifier()
-        .logits(&picture(&mut rng, 1024), 32, 32)
+        .certifier(32, 32)
+        .unwrap()
+        .logits(&picture(&mut rng, 1024))
         .unwrap();
     let largest = logits.values.iter().fold(0f32, |m, v| m.max(v.abs()));
     assert!(logits.eta > 0.0 && logits.eta < 1e-5 * f64::from(largest));
@@ -124,10 +122,11 @@ fn eta_is_measured_and_small() {
 
 #[test]
 fn pictures_of_another_length_or_size_are_refused() {
-    let certifier = small(Preset::Plain, 2).certifier();
-    let error = certifier.logits(&[0.5; 10], 32, 32).err().unwrap();
+    let network = small(Preset::Plain, 2);
+    let certifier = network.certifier(32, 32).unwrap();
+    let error = certifier.logits(&[0.5; 10]).err().unwrap();
     assert_eq!(error.to_string(), "a picture of 10 numbers, expected 3072");
-    let error = certifier.logits(&[0.5; 3 * 33 * 32], 33, 32).err().unwrap();
+    let error = network.certifier(33, 32).err().unwrap();
     assert!(error.to_string().contains("multiples of 8"));
 }
 
@@ -229,11 +228,11 @@ fn a_broken_model_file_is_refused_with_its_reason() {
         let got = reason(&whole[..cut]);
         assert!(got.contains("no whole safetensors file"), "{cut}: {got}");
     }
-    let version = r#""certiseg_format":"1""#;
-    let other = replaced(&whole, version, r#""certiseg_format":"9""#);
+    let version = r#"{\"format\":1,"#;
+    let other = replaced(&whole, version, r#"{\"format\":9,"#);
     assert_eq!(reason(&other), "format 9, expected format 1");
-    let unnamed = replaced(&whole, version, r#""certiseg_fOrmat":"1""#);
-    assert!(reason(&unnamed).contains("certiseg_format"));
+    let unnamed = replaced(&whole, r#""certiseg":"#, r#""certifog":"#);
+    assert!(reason(&unnamed).contains("metadata entry `certiseg`"));
     let mut poisoned = whole.clone();
     let end = poisoned.len();
     poisoned[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use certiseg_cert::{Metric, Share, mean_lower, mean_upper, round_down, round_up};
 use certiseg_net::attack::pgd::Pgd;
 use certiseg_net::compare::{Arena, Comparison};
@@ -11,7 +11,8 @@ use clap::Args;
 use serde::Serialize;
 
 use super::certify::parse_eps;
-use crate::fail::UNSOUND;
+use crate::fail::{STOPPED, UNSOUND};
+use crate::interrupt;
 use crate::output::{print_line, table};
 use crate::progress::Progress;
 use crate::source::{DataArgs, Pictures};
@@ -25,19 +26,19 @@ pub struct Attack {
     #[command(flatten)]
     data: DataArgs,
     /// Budgets: l2 in [0, 1] pixel space, comma-separated, rising
-    #[arg(long, default_value = "0.05,0.1,0.2")]
+    #[arg(long, default_value = "0.05,0.1,0.2", allow_hyphen_values = true)]
     eps: String,
     /// accuracy, stability, fnr:CLASS or iou:CLASS; repeatable
     #[arg(long = "metric", default_value = "accuracy")]
     metrics: Vec<Metric>,
     /// Gradient steps per budget
-    #[arg(long, default_value_t = 20)]
-    steps: usize,
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    steps: u32,
     /// Start at a random point of the ball
     #[arg(long)]
     random_start: bool,
     /// Seed of the random start
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, requires = "random_start", default_value_t = 0)]
     seed: u64,
     /// One JSON row per image, metric and budget on standard output
     #[arg(long)]
@@ -69,15 +70,22 @@ impl Attack {
         }
         let arena = Arena::new(&pictures.model.network, pictures.size)?;
         let settings = Pgd {
-            steps: self.steps,
+            steps: self.steps as usize,
             random_start: self.random_start,
             ..Pgd::default()
         };
         let mut tally = Tally::new(&self.metrics, &eps);
         let progress = Progress::new("attack", pictures.len());
         let mut done = 0;
+        interrupt::listen()?;
         while let Some(sample) = pictures.next()? {
-            let seen = arena.compare(&sample, &self.metrics, &eps, &settings, self.seed)?;
+            if interrupt::asked() {
+                progress.finish();
+                say!("stopped after {done} images");
+                return Ok(ExitCode::from(STOPPED));
+            }
+            let seen = arena.compare(&sample, &self.metrics, &eps, &settings, self.seed);
+            let seen = seen.with_context(|| format!("image {}", sample.id))?;
             tally.add(&sample.id, &seen);
             if self.json {
                 rows(&sample.id, &self.metrics, &seen)?;
@@ -188,17 +196,15 @@ impl Tally {
     pub fn verdict(&self) -> ExitCode {
         let sound = self.images - self.unsound;
         if self.violations.is_empty() {
-            eprintln!(
+            say!(
                 "sound: certified <= attacked <= clean on {sound}/{} images",
                 self.images
             );
             return ExitCode::SUCCESS;
         }
-        eprintln!("UNSOUND: an attack beat a certificate; this must never happen");
-        self.violations
-            .iter()
-            .for_each(|line| eprintln!("  {line}"));
-        eprintln!("\nhint: please report this with the model and the image");
+        say!("UNSOUND: an attack beat a certificate; this must never happen");
+        self.violations.iter().for_each(|line| say!("  {line}"));
+        say!("\nhint: please report this with the model and the image");
         ExitCode::from(UNSOUND)
     }
 }

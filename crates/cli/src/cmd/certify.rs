@@ -11,7 +11,8 @@ use certiseg_net::network::Certifier;
 use clap::Args;
 use serde::Serialize;
 
-use crate::fail::Usage;
+use crate::fail::{STOPPED, Usage};
+use crate::interrupt;
 use crate::output::{Format, Rows, head, print_line, table};
 use crate::progress::Progress;
 use crate::source::{DataArgs, Item, Pictures};
@@ -20,13 +21,13 @@ use crate::source::{DataArgs, Item, Pictures};
 #[derive(Args, Debug)]
 pub struct Certify {
     /// Model or training checkpoint (safetensors); needs --data
-    #[arg(long, conflicts_with_all = ["logits", "lipschitz", "eta"], required_unless_present = "logits")]
+    #[arg(long, conflicts_with_all = ["logits", "lipschitz", "eta"])]
     model: Option<PathBuf>,
     #[command(flatten)]
     data: DataArgs,
     /// Logits from anywhere: npz with `logits` (N,K,H,W) and, for all metrics but stability,
     /// `labels` (N,H,W)
-    #[arg(long, requires = "lipschitz", conflicts_with_all = ["data", "layout", "split", "size", "filter", "limit"])]
+    #[arg(long, conflicts_with_all = ["data", "layout", "split", "size", "filter", "limit"])]
     logits: Option<PathBuf>,
     /// Lipschitz constant of those logits: joint over all pixels and classes, in the norm of --norm,
     /// from the tensor in which eps is measured
@@ -43,7 +44,7 @@ pub struct Certify {
     /// Norm of the budget: 1, 2, inf or any p of at least 1
     #[arg(long, default_value = "2")]
     norm: Norm,
-    /// Budgets, comma-separated; 0.05,0.1,0.2 where neither --eps nor --until is given
+    /// Budgets, comma-separated; 0.05,0.1,0.2 where a metric has no --until either
     #[arg(long, allow_hyphen_values = true)]
     eps: Option<String>,
     /// accuracy, stability, fnr:CLASS or iou:CLASS; repeatable
@@ -52,9 +53,6 @@ pub struct Certify {
     /// A degradation, for example 'accuracy<=0.5' or 'fnr:1>=0.7'; repeatable
     #[arg(long)]
     until: Vec<Goal>,
-    /// Label of pixels that do not count
-    #[arg(long, default_value_t = 255, allow_negative_numbers = true)]
-    ignore: i64,
     /// Folder for rows.jsonl
     #[arg(long)]
     out: Option<PathBuf>,
@@ -74,10 +72,12 @@ struct Settings<'a> {
     filter: Option<String>,
     logits: Option<&'a Path>,
     norm: Norm,
-    eps: &'a [f64],
+    eps: &'a [Budget],
     metrics: &'a [Metric],
     until: &'a [Goal],
-    ignore: i64,
+    ignore: Option<i64>,
+    limit: Option<u32>,
+    eta: Option<f64>,
 }
 
 impl Certify {
@@ -85,7 +85,7 @@ impl Certify {
     pub fn run(self) -> Result<ExitCode> {
         let eps = match &self.eps {
             Some(text) => parse_eps(text)?,
-            None if self.until.is_empty() => vec![0.05, 0.1, 0.2],
+            None if self.asks_worst() => vec![0.05, 0.1, 0.2],
             None => Vec::new(),
         };
         let budgets = eps.iter().map(|&eps| Ok(Budget::new(eps)?));
@@ -95,9 +95,10 @@ impl Certify {
         let premises = Premises {
             norm: self.norm,
             lipschitz: source.lipschitz(),
-            eta: 0.0,
+            eta: self.eta,
         };
         premises.check()?;
+        Grid::new(source.classes(), 1, 1)?;
         let pictures = source.pictures();
         let settings = Settings {
             model: self.model.as_deref(),
@@ -108,10 +109,12 @@ impl Certify {
             filter: pictures.map(|p| p.filter.to_string()),
             logits: self.logits.as_deref(),
             norm: self.norm,
-            eps: &eps,
+            eps: &budgets,
             metrics: &metrics,
             until: &self.until,
-            ignore: self.ignore,
+            ignore: self.data.ignore,
+            limit: self.data.limit,
+            eta: self.logits.as_ref().map(|_| self.eta),
         };
         let head = head(&settings)
             .lipschitz(premises.lipschitz, source.lipschitz_source())
@@ -121,7 +124,13 @@ impl Certify {
         let mut summary = Summary::new(&metrics, &eps, &self.until);
         let progress = Progress::new("certify", source.len());
         let mut done = 0;
+        interrupt::listen()?;
         while let Some(item) = source.next()? {
+            if interrupt::asked() {
+                progress.finish();
+                say!("stopped after {done} images; nothing was kept");
+                return Ok(ExitCode::from(STOPPED));
+            }
             let eta = item.eta;
             let premises = Premises { eta, ..premises };
             let image = Image::new(item.grid, &item.logits, item.labels.as_deref(), Some(VOID));
@@ -154,9 +163,15 @@ impl Certify {
             print_line(&footer(done, &premises, &source))?;
         }
         if let Some(path) = path {
-            eprintln!("rows  {}", path.display());
+            say!("rows  {}", path.display());
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Without --eps: whether a metric is left without a question, or none was asked at all.
+    fn asks_worst(&self) -> bool {
+        let idle = |metric: &Metric| self.until.iter().all(|goal| goal.metric != *metric);
+        self.until.is_empty() || self.metrics.iter().any(idle)
     }
 
     /// The metrics asked for, those of the goals included.
@@ -232,7 +247,7 @@ impl Source {
             let hint = "give --lipschitz L: the file does not say how fast its logits may change";
             let missing = || Usage::error("logits without a Lipschitz constant", hint);
             return Ok(Source::File {
-                file: Box::new(LogitsFile::open(path, args.ignore)?),
+                file: Box::new(LogitsFile::open(path, args.data.ignore.unwrap_or(255))?),
                 lipschitz: args.lipschitz.ok_or_else(missing)?,
                 eta: args.eta,
                 next: 0,
@@ -249,14 +264,13 @@ impl Source {
             let hint = "use --norm 2; costs of another norm would be unsound";
             return Err(Usage::error(message, hint));
         }
-        let mut pictures = Pictures::open(model, &args.data)?;
-        pictures.ignore(args.ignore)?;
+        let pictures = Pictures::open(model, &args.data)?;
         let [height, width] = pictures.size;
-        let lipschitz = pictures.model.network.audit(height, width)?.lipschitz;
+        let certifier = pictures.model.network.certifier(height, width)?;
         Ok(Source::Model {
-            certifier: Box::new(pictures.model.network.certifier()),
+            lipschitz: certifier.lipschitz(),
+            certifier: Box::new(certifier),
             pictures: Box::new(pictures),
-            lipschitz,
         })
     }
 
@@ -271,8 +285,7 @@ impl Source {
                 let Some(sample) = pictures.next()? else {
                     return Ok(None);
                 };
-                let [height, width] = pictures.size;
-                let logits = certifier.logits(&sample.image_f32(), height, width)?;
+                let logits = certifier.logits(&sample.image_f32())?;
                 Ok(Some(Item {
                     id: sample.id,
                     grid: logits.grid,
@@ -311,7 +324,7 @@ impl Source {
 
     fn labelled(&self) -> bool {
         match self {
-            Source::Model { .. } => true,
+            Source::Model { pictures, .. } => pictures.labelled(),
             Source::File { file, .. } => file.has_labels(),
         }
     }
@@ -338,7 +351,9 @@ impl Source {
 
     fn eta_source(&self) -> &'static str {
         match self {
-            Source::Model { .. } => "measured: twice the largest difference to an f64 forward pass",
+            Source::Model { .. } => {
+                "measured against an f64 pass of the same picture, whose own error is bounded from the weights"
+            }
             Source::File { .. } => "assumed, given by the caller",
         }
     }

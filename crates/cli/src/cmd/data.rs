@@ -53,11 +53,11 @@ impl Shapes {
                 "name a folder that does not exist yet",
             ));
         }
-        if self.count < 2 || !(8..=4096).contains(&self.size) {
+        if !(2..=100_000).contains(&self.count) || !(8..=1024).contains(&self.size) {
             let message = format!("{} pictures of side {}", self.count, self.size);
             return Err(Usage::error(
                 message,
-                "give at least 2 pictures, sides from 8 to 4096",
+                "give 2 to 100000 pictures, sides from 8 to 1024",
             ));
         }
         let samples = shapes(self.seed, self.count, self.size);
@@ -79,7 +79,7 @@ impl Shapes {
             "\n"
         );
         write_whole(&self.dir.join("classes.json"), classes.as_bytes())?;
-        eprintln!("{} pictures in {}", self.count, self.dir.display());
+        say!("{} pictures in {}", self.count, self.dir.display());
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -86,7 +86,7 @@ impl Demo {
         let head = head(&settings)
             .lipschitz(audit.lipschitz, "audited from the weights")
             .unit(Norm::L2, unit)
-            .eta_source("measured: twice the largest difference to an f64 forward pass")
+            .eta_source("measured against an f64 pass of the same picture, whose own error is bounded from the weights")
             .seed(SEED);
         let mut rows = Rows::open(Format::Table, Some(&self.out), &head)?;
         let arena = Arena::new(&model.network, size)?;

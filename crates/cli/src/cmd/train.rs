@@ -4,7 +4,6 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -17,14 +16,15 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::fail::{STOPPED, Usage};
+use crate::interrupt;
 use crate::output::make_dir;
 use crate::progress::Progress;
+use crate::source::check_classes;
 
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const MODEL: &str = "model.safetensors";
-
-/// Set by Ctrl-C; the second one ends the program at once.
-static STOP: AtomicBool = AtomicBool::new(false);
+const CONFIG: &str = "config.toml";
+const METRICS: &str = "metrics.jsonl";
 
 /// Flags of the verb.
 #[derive(Args)]
@@ -62,8 +62,10 @@ impl Train {
             (None, Some(out)) => (State::start(self.settings()?)?, out.clone()),
             (None, None) => return Err(Usage::error("no run folder", "give --out DIR")),
         };
-        if self.resume.is_none() && out.join(CHECKPOINT).exists() {
-            let message = format!("{} holds a training already", out.display());
+        let files = [CHECKPOINT, MODEL, CONFIG, METRICS];
+        let there = files.into_iter().find(|file| out.join(file).exists());
+        if let (None, Some(file)) = (&self.resume, there) {
+            let message = format!("{} holds a {file} already", out.display());
             let hint = format!(
                 "go on with --resume {}, or name another --out",
                 out.display()
@@ -79,14 +81,12 @@ impl Train {
             None => Vec::new(),
             split => self::samples(&state.settings, split, "validation")?,
         };
+        certiseg_net::train::check_samples(&state.settings, &samples)?;
+        certiseg_net::train::check_samples(&state.settings, &validation)?;
         make_dir(&out)?;
         let config = toml::to_string(&state.settings)?;
-        write_whole(&out.join("config.toml"), config.as_bytes())?;
-        ctrlc::set_handler(|| {
-            if STOP.swap(true, Ordering::SeqCst) {
-                std::process::exit(i32::from(STOPPED));
-            }
-        })?;
+        write_whole(&out.join(CONFIG), config.as_bytes())?;
+        interrupt::listen()?;
         run(&mut state, &samples, &validation, &out)
     }
 
@@ -156,6 +156,7 @@ fn apply(table: &mut toml::Table, set: &str) -> Result<()> {
 fn samples(settings: &Settings, split: Option<&str>, what: &str) -> Result<Vec<Sample>> {
     let data = &settings.data;
     let entries = list(&data.dir, data.layout, split)?;
+    check_classes(data.layout, &data.dir, settings.network.classes)?;
     let progress = Progress::new(&format!("reading {what}"), entries.len());
     let load_settings = LoadSettings {
         height: settings.height,
@@ -186,7 +187,7 @@ fn run(
 ) -> Result<ExitCode> {
     let settings = state.settings.clone();
     let steps = samples.len().div_ceil(settings.batch);
-    eprintln!(
+    say!(
         "{} training and {} validation images of {}x{}, {} steps per epoch, seed {}",
         samples.len(),
         validation.len(),
@@ -232,7 +233,7 @@ fn run(
                     settings: settings.clone(),
                     epoch,
                 };
-                append(&out.join("metrics.jsonl"), &metrics)
+                append(&out.join(METRICS), &metrics)
                     .and_then(|()| Ok(save_model(&out.join(MODEL), &network, Some(origin))?))
                     .and_then(|()| Ok(save_training(&out.join(CHECKPOINT), state)?))
             }
@@ -242,7 +243,7 @@ fn run(
                 failure = Some(error);
                 ControlFlow::Break(())
             }
-            Ok(()) if STOP.load(Ordering::SeqCst) => ControlFlow::Break(()),
+            Ok(()) if interrupt::asked() => ControlFlow::Break(()),
             Ok(()) => ControlFlow::Continue(()),
         }
     };
@@ -261,20 +262,20 @@ fn run(
     let model = out.join(MODEL);
     if stopped {
         let (epoch, step) = (state.epoch + 1, state.step);
-        eprintln!(
+        say!(
             "stopped in epoch {epoch} after step {step}; {} is usable",
             model.display()
         );
-        eprintln!("go on with: certiseg train --resume {}", out.display());
+        say!("go on with: certiseg train --resume {}", out.display());
         return Ok(ExitCode::from(STOPPED));
     }
     let audit = state.bake()?.audit(settings.height, settings.width)?;
-    eprintln!(
+    say!(
         "model  {}   L <= {}",
         model.display(),
         round_up(audit.lipschitz, 6)
     );
-    eprintln!(
+    say!(
         "next:  certiseg certify --model {} --data DIR",
         model.display()
     );

@@ -27,32 +27,41 @@ pub fn distance(a: &[f32], b: &[f32]) -> f64 {
 }
 
 /// Moves `image` to the nearest point of the ball of radius `eps` around `clean`, then into the
-/// box [0, 1]: clipping moves every number towards `clean`, so the ball is kept. Rounding to f32 may
-/// leave the ball by an ulp: then the perturbation is shrunk by 1e-6 until it does not.
+/// box [0, 1]: clipping moves every number towards `clean`, so the ball is kept. Every number is
+/// rounded to f32 towards `clean`; what rounding leaves outside is shrunk further, at last to
+/// `clean` itself.
 pub fn project(image: &mut [f32], clean: &[f32], eps: f64) {
+    // an f64 sum of n squares is off by at most n·2⁻⁵³ relative: ask for that much less
+    let margin = 1.0 + image.len() as f64 * f64::EPSILON;
+    let mut shrink = 1e-6;
     loop {
         let length = distance(image, clean);
-        // an f64 sum of n squares is off by at most n·2⁻⁵³ relative: ask for that much less
-        let margin = 1.0 + image.len() as f64 * f64::EPSILON;
         if length * margin <= eps {
             break;
         }
-        let factor = if length > 0.0 {
-            eps / length * (1.0 - 1e-6)
-        } else {
-            0.0
-        };
-        for (x, &c) in image.iter_mut().zip(clean) {
-            let moved = f64::from(c) + (f64::from(*x) - f64::from(c)) * factor;
-            *x = moved as f32;
-        }
-        if factor == 0.0 {
+        let factor = eps / length * (1.0 - shrink);
+        if !(factor > 0.0 && factor < 1.0) {
             image.copy_from_slice(clean);
             break;
         }
+        for (x, &c) in image.iter_mut().zip(clean) {
+            *x = towards(f64::from(c), (f64::from(*x) - f64::from(c)) * factor);
+        }
+        shrink *= 2.0;
     }
     for x in image.iter_mut() {
         *x = x.clamp(0.0, 1.0);
+    }
+}
+
+/// `clean + step` rounded to the f32 on the side of `clean`.
+fn towards(clean: f64, step: f64) -> f32 {
+    let rounded = (clean + step) as f32;
+    let moved = f64::from(rounded) - clean;
+    match moved.abs() > step.abs() {
+        true if moved > 0.0 => rounded.next_down(),
+        true => rounded.next_up(),
+        false => rounded,
     }
 }
 
@@ -88,9 +97,19 @@ mod tests {
     #[test]
     fn random_pictures_never_leave_the_ball() {
         let mut rng = crate::rng::Rng::new(5);
-        for eps in [1e-3, 0.05, 0.7] {
-            let clean: Vec<f32> = (0..999).map(|_| rng.uniform() as f32).collect();
-            let mut image: Vec<f32> = (0..999).map(|_| rng.normal() as f32).collect();
+        let sizes = [
+            (999, 1e-3),
+            (999, 0.05),
+            (999, 0.7),
+            (50_000, 1e-3),
+            (50_000, 1e-5),
+        ];
+        for (length, eps) in sizes
+            .into_iter()
+            .chain([1e-9, 1e-7, 1e-6, 1e-4].map(|e| (999, e)))
+        {
+            let clean: Vec<f32> = (0..length).map(|_| rng.uniform() as f32).collect();
+            let mut image: Vec<f32> = (0..length).map(|_| rng.normal() as f32).collect();
             project(&mut image, &clean, eps);
             assert!(distance(&image, &clean) <= eps);
             assert!(image.iter().all(|x| (0.0..=1.0).contains(x)));

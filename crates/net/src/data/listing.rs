@@ -149,6 +149,16 @@ fn stem(name: &str) -> Option<&str> {
         .then_some(stem)
 }
 
+/// Whether a file name says that it is a picture in a format that is not read: leaving it out in
+/// silence would change the data set.
+fn foreign(name: &str) -> bool {
+    let extension = name
+        .rsplit_once('.')
+        .map(|(_, extension)| extension.to_lowercase());
+    let formats = ["bmp", "gif", "tif", "tiff", "webp"];
+    extension.is_some_and(|extension| formats.contains(&extension.as_str()))
+}
+
 /// The picture files in a folder (in its sub-folders, if `nested`) by stem, those that end in `suffix`, without it.
 /// Other files are strays, names that begin with a dot are hidden.
 fn stems(folder: &Path, suffix: &str, nested: bool) -> Result<BTreeMap<String, PathBuf>> {
@@ -169,6 +179,10 @@ fn stems(folder: &Path, suffix: &str, nested: bool) -> Result<BTreeMap<String, P
             _ if path.is_dir() && !nested => continue,
             _ if path.is_dir() => stems(&path, suffix, false)?,
             Some(stem) => BTreeMap::from([(stem.to_string(), path.clone())]),
+            None if foreign(&name) => {
+                let content = "of a format this program does not read";
+                return Err(Error::NotAnImage { path, content });
+            }
             None => continue,
         };
         for (stem, second) in inner {
