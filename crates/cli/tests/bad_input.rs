@@ -99,6 +99,14 @@ fn data_sets() {
     fs::rename(data.join("images/0.png"), data.join("images/0.jpg")).unwrap();
     certify(&data, &["0.jpg", "PNG"]);
 
+    let data = folder_data(dir.path(), "foreign", 2);
+    fs::rename(data.join("images/0.png"), data.join("images/0.bmp")).unwrap();
+    certify(&data, &["0.bmp", "expected PNG or JPEG"]);
+
+    let data = folder_data(dir.path(), "classes", 2);
+    fs::write(data.join("classes.json"), r#"{"num_classes": 5}"#).unwrap();
+    certify(&data, &["the data has 5 classes, the network 3"]);
+
     let data = folder_data(dir.path(), "empty", 2);
     fs::write(data.join("test.txt"), "\n").unwrap();
     let arguments = [
@@ -158,6 +166,10 @@ fn logits() {
         certify(&["--lipschitz", "1", &format!("--eps={eps}")], &[words]);
     }
     certify(&["--lipschitz", "1", "--metric", "fnr:2"], &["2"]);
+    for eta in ["-1", "nan", "inf"] {
+        certify(&["--lipschitz", "1", "--eta", eta], &["eta"]);
+    }
+    certify(&[], &["without a Lipschitz constant"]);
     let npz = Npz::new().logits([1, 2, 1, 2], &[1.0, 0.0, 0.0, 2.0]);
     npz.labels([1, 2, 1], &[0, 1]).write(&path);
     certify(&["--lipschitz", "1"], &["labels", "[1, 2, 1]"]);
@@ -300,6 +312,26 @@ fn trainings() {
     train(&["--set", "height=30"], &["multiples of 8"]);
     train(&["--set", "network.classes=1"], &["classes"]);
     train(&["--set", "class_weights=[1.0]"], &["class_weights"]);
+    train(&["--set", "network.rates=[2,2]"], &["rates", "[2, 2]"]);
+    train(
+        &["--set", "network.rates=[9000000000000000000]"],
+        &["rates"],
+    );
+    train(
+        &["--set", "epochs=9000000000000000000"],
+        &["epochs", "at most"],
+    );
+    let unmasked = data.join("images");
+    let arguments = [
+        "train",
+        "--data",
+        text(&unmasked),
+        "--layout",
+        "images",
+        "--out",
+        text(&run),
+    ];
+    refused(&arguments, &["has no mask"], Some(&run));
     train(&["--set", "epochs"], &["--set epochs"]);
     train(&["missing.toml"], &["missing.toml"]);
     refused(&["train", "--out", text(&run)], &["--data"], Some(&run));

@@ -99,6 +99,17 @@ fn ctrl_c_leaves_a_usable_checkpoint_and_resume_goes_on() {
     let model = run.join("model.safetensors");
     stdout(&["audit", "--model", model.to_str().unwrap()]);
 
+    // a changed data set is not gone on with
+    fs::write(Path::new(&data).join("train.txt"), "0\n1\n").unwrap();
+    let other = certiseg_net::checkpoint::load_training(&checkpoint).unwrap();
+    let mut smaller = other.clone();
+    smaller.settings.data.train = Some("train".into());
+    certiseg_net::checkpoint::save_training(&checkpoint, &smaller).unwrap();
+    let output = certiseg(&["train", "--resume", run.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not those this training began with"));
+    certiseg_net::checkpoint::save_training(&checkpoint, &other).unwrap();
+
     let before = certiseg_net::checkpoint::load_training(&checkpoint).unwrap();
     let mut shorter = before.clone();
     // two epochs more, not two thousand

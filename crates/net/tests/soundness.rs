@@ -78,6 +78,22 @@ fn random_networks() {
 }
 
 #[test]
+#[ignore = "minutes: make slow"]
+fn networks_of_size_s() {
+    for (preset, seed) in [(Preset::Plain, 3), (Preset::Paper, 4)] {
+        let settings = DeepLab {
+            size: Size::S,
+            preset,
+            classes: 4,
+            ..DeepLab::default()
+        };
+        let nodes = settings.resolve(64).unwrap().nodes();
+        let network = Parameters::start(&nodes, seed).bake(&nodes).unwrap();
+        law(&network, &shapes(seed, 4, 64));
+    }
+}
+
+#[test]
 fn a_trained_network() {
     let settings = Train {
         epochs: 40,
@@ -162,6 +178,31 @@ fn a_linear_network_where_the_certificate_is_tight() {
     // twice too generous, would leave less than a quarter
     let share = gained as f64 / allowed as f64;
     assert!(share > 0.25, "{gained} of {allowed}");
+}
+
+#[test]
+fn a_network_that_blinds_its_own_arithmetic_is_certified_nothing() {
+    // +2^60 and -2^60 between picture and head: both passes give 0 and agree
+    let mut network = linear();
+    let head = network.nodes.pop().unwrap();
+    for (name, value) in [("up", 2f32.powi(60)), ("down", -2f32.powi(60))] {
+        let shift = Node::Shift {
+            name: name.into(),
+            channels: 3,
+        };
+        network.nodes.push(shift);
+        network
+            .tensors
+            .insert(format!("{name}.shift"), vec![value; 3]);
+    }
+    network.nodes.push(head);
+    let arena = Arena::new(&network, [16, 16]).unwrap();
+    let sample = linear_sample(0);
+    let seen = arena
+        .compare(&sample, &METRICS, &[0.0], &Pgd::default(), 7)
+        .unwrap();
+    assert!(seen.premises.eta > 1.0);
+    assert_eq!(seen.bounds[0].as_ref().unwrap().worst[0].numerator, 0);
 }
 
 #[test]

@@ -48,28 +48,6 @@ impl Sample {
     pub fn image_f32(&self) -> Vec<f32> {
         self.image.iter().map(|&v| unit(v)).collect()
     }
-
-    /// The sample with [`VOID`] on each pixel of the mask that has a pixel of another class above, below or beside it:
-    /// a ring of one pixel on either side of every border, where annotators disagree.
-    pub fn with_void_borders(mut self) -> Self {
-        let (height, width) = (self.height, self.width);
-        if let Some(mask) = &mut self.mask {
-            let old = mask.clone();
-            for (i, label) in mask.iter_mut().enumerate() {
-                let (row, column) = (i / width, i % width);
-                let near = [
-                    (row > 0).then(|| i - width),
-                    (row + 1 < height).then(|| i + width),
-                    (column > 0).then(|| i - 1),
-                    (column + 1 < width).then(|| i + 1),
-                ];
-                if near.into_iter().flatten().any(|j| old[j] != old[i]) {
-                    *label = VOID;
-                }
-            }
-        }
-        self
-    }
 }
 
 /// The one rule from a byte to [0, 1].
@@ -91,35 +69,5 @@ mod tests {
             mask: None,
         };
         assert_eq!(sample.image_f32(), [0.0, 0.2, 1.0]);
-    }
-
-    #[test]
-    fn void_borders_lie_on_both_sides_and_nowhere_else() {
-        let mask = vec![
-            0, 0, 0, 0, //
-            0, 0, 1, 1, //
-            0, 0, 1, 1,
-        ];
-        let sample = Sample {
-            id: "a".into(),
-            height: 3,
-            width: 4,
-            image: vec![0; 36],
-            mask: Some(mask),
-        };
-        let expected = [
-            0, 0, 255, 255, //
-            0, 255, 255, 255, //
-            0, 255, 255, 1,
-        ];
-        assert_eq!(sample.with_void_borders().mask.unwrap(), expected);
-        let none = Sample {
-            id: "a".into(),
-            height: 1,
-            width: 1,
-            image: vec![0; 3],
-            mask: None,
-        };
-        assert_eq!(none.clone().with_void_borders(), none);
     }
 }
