@@ -175,7 +175,7 @@ fn training_state(header: Header, tensors: Values) -> Result<State> {
     } = header
     else {
         return Err(Error::unsupported(
-            "a baked model has no training state to go on from".into(),
+            "going on from a baked model, which holds no state of its training,".into(),
             "give the checkpoint.safetensors of the training",
         ));
     };

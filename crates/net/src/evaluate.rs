@@ -13,14 +13,14 @@ pub const EPS: f64 = 0.1;
 /// Figures over a set of samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// Share of correct pixels, all pixels together.
-    pub accuracy: f64,
+    /// Share of correct pixels, all pixels together; `None` where no pixel counts.
+    pub accuracy: Option<f64>,
     /// IoU per class, all pixels together; `None` where label and prediction lack the class.
     pub iou: Vec<Option<f64>>,
     /// Mean of the present ones.
-    pub miou: f64,
+    pub miou: Option<f64>,
     /// Pixel accuracy certified at [`EPS`], mean over images, rounded down.
-    pub certified: f64,
+    pub certified: Option<f64>,
     /// The audited Lipschitz constant it rests on.
     pub lipschitz: f64,
 }
@@ -77,10 +77,10 @@ pub fn evaluate(network: &Network, samples: &[Sample]) -> Result<Evaluation> {
         .collect();
     let present: Vec<f64> = iou.iter().flatten().copied().collect();
     Ok(Evaluation {
-        accuracy: correct[0] as f64 / correct[1] as f64,
-        miou: present.iter().sum::<f64>() / present.len() as f64,
+        accuracy: (correct[1] > 0).then(|| correct[0] as f64 / correct[1] as f64),
+        miou: (!present.is_empty()).then(|| present.iter().sum::<f64>() / present.len() as f64),
         iou,
-        certified: cert::mean_lower(&certified).unwrap_or(0.0),
+        certified: cert::mean_lower(&certified),
         lipschitz: certifier.lipschitz(),
     })
 }

@@ -58,6 +58,10 @@ impl Train {
     /// Trains.
     pub fn run(self) -> Result<ExitCode> {
         let (mut state, out) = match (&self.resume, &self.out) {
+            (Some(run), _) if run.is_file() => {
+                let message = format!("--resume {} is a file", run.display());
+                return Err(Usage::error(message, "give the run folder that holds it"));
+            }
             (Some(run), _) => (load_training(&run.join(CHECKPOINT))?, run.clone()),
             (None, Some(out)) => (State::start(self.settings()?)?, out.clone()),
             (None, None) => return Err(Usage::error("no run folder", "give --out DIR")),
@@ -96,8 +100,9 @@ impl Train {
             Some(path) => {
                 let text = std::fs::read_to_string(path);
                 let text = text.with_context(|| format!("cannot read {}", path.display()))?;
-                let parsed = text.parse::<toml::Table>();
-                parsed.with_context(|| format!("{} is no TOML", path.display()))?
+                // read once as settings, so that a mistake is shown at its own line
+                let read = toml::from_str::<Settings>(&text).and_then(|_| text.parse());
+                read.with_context(|| format!("in {}", path.display()))?
             }
         };
         for set in &self.sets {
@@ -297,17 +302,15 @@ fn line(
     let Some(e) = evaluation else {
         return head;
     };
-    let iou: Vec<_> = e
-        .iou
-        .iter()
-        .map(|iou| iou.map_or("-".to_owned(), |iou| format!("{iou:.3}")))
-        .collect();
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let plain = |share: Option<f64>| or_dash(share.map(|share| format!("{share:.4}")));
+    let iou: Vec<_> = e.iou.iter().map(|&iou| plain(iou)).collect();
     format!(
-        "{head}  val accuracy {:.4}  mIoU {:.4}  IoU {}  certified accuracy at {EPS} >= {}  tau*L {:.1}",
-        e.accuracy,
-        e.miou,
+        "{head}  val accuracy {}  mIoU {}  IoU {}  certified accuracy at {EPS} >= {}  tau*L {:.1}",
+        plain(e.accuracy),
+        plain(e.miou),
         iou.join(" "),
-        round_down(e.certified, 4),
+        or_dash(e.certified.map(|share| round_down(share, 4))),
         settings.temperature * e.lipschitz,
     )
 }
