@@ -16,7 +16,7 @@ slow:
 demo:
 	cargo run --release --locked -- demo
 
-# Trains the network that travels inside the program; about ten minutes on two cores.
+# Trains the network that travels inside the program; about three minutes on two cores.
 demo-model:
 	rm -rf target/shapes target/demo-model
 	cargo run --release --locked -- data shapes target/shapes --count 1024 --size 64 --seed 0
