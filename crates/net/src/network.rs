@@ -227,6 +227,9 @@ pub struct Certifier {
 }
 
 impl Certifier {
+    /// Where [`Logits::eta`] comes from, for head rows.
+    pub const ETA_SOURCE: &str = "measured against an f64 pass of the same picture, whose own error is bounded from the weights";
+
     /// The audited constant at the size of the pictures.
     pub fn lipschitz(&self) -> f64 {
         self.audit.lipschitz

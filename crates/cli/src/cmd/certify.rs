@@ -351,9 +351,7 @@ impl Source {
 
     fn eta_source(&self) -> &'static str {
         match self {
-            Source::Model { .. } => {
-                "measured against an f64 pass of the same picture, whose own error is bounded from the weights"
-            }
+            Source::Model { .. } => Certifier::ETA_SOURCE,
             Source::File { .. } => "assumed, given by the caller",
         }
     }

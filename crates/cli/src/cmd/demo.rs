@@ -11,6 +11,7 @@ use certiseg_net::attack::pgd::Pgd;
 use certiseg_net::checkpoint::parse_model;
 use certiseg_net::compare::Arena;
 use certiseg_net::data::{Sample, VOID, shapes};
+use certiseg_net::network::Certifier;
 use clap::Args;
 use image::RgbImage;
 use serde::Serialize;
@@ -86,7 +87,7 @@ impl Demo {
         let head = head(&settings)
             .lipschitz(audit.lipschitz, "audited from the weights")
             .unit(Norm::L2, unit)
-            .eta_source("measured against an f64 pass of the same picture, whose own error is bounded from the weights")
+            .eta_source(Certifier::ETA_SOURCE)
             .seed(SEED);
         let mut rows = Rows::open(Format::Table, Some(&self.out), &head)?;
         let arena = Arena::new(&model.network, size)?;
