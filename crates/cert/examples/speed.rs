@@ -1,13 +1,14 @@
-//! Median time of certificates on one core: `cargo run --release --example speed -p certiseg-cert`.
+//! Median time of certificates on one core, from the logits on: `make bench`. With `--json` one
+//! object, which `make peers` sets beside the same work in Python.
 
 use std::hint::black_box;
 use std::time::Instant;
 
-use certiseg_cert::{Budget, Goal, Grid, Image, Metric, Norm, Premises, margins};
+use certiseg_cert::{Budget, Goal, Grid, Image, Margins, Metric, Norm, Premises, Value, margins};
 
 const RUNS: usize = 15;
 const EPS: [f64; 5] = [0.0, 0.1, 0.5, 1.0, 2.0];
-const METRICS: [Metric; 4] = [
+const SMALL: [Metric; 4] = [
     Metric::Accuracy,
     Metric::Stability,
     Metric::Fnr(1),
@@ -32,29 +33,71 @@ fn picture(grid: Grid) -> (Vec<f32>, Vec<u8>) {
     (logits.collect(), labels)
 }
 
-/// Every worst value and every budget of these metrics, from the logits on.
-fn certify(grid: Grid, logits: &[f32], labels: &[u8], metrics: &[Metric], goals: &[Vec<Goal>]) {
-    let premises = Premises {
-        norm: Norm::L2,
-        lipschitz: 1.0,
-        eta: 1e-6,
-    };
-    let image = Image::new(grid, logits, Some(labels), Some(255)).expect("a checked picture");
-    let margins = margins(&image, &premises).expect("checked premises");
-    for (metric, goals) in metrics.iter().zip(goals) {
-        let Ok(Some(certificate)) = metric.certify(&margins) else {
-            continue;
-        };
-        for eps in EPS {
-            black_box(certificate.worst(Budget::new(eps).expect("a budget")));
+/// Median and least milliseconds.
+fn time(mut work: impl FnMut()) -> [f64; 2] {
+    let mut times = [0; RUNS].map(|_| {
+        let start = Instant::now();
+        work();
+        start.elapsed().as_secs_f64() * 1e3
+    });
+    times.sort_unstable_by(f64::total_cmp);
+    [times[RUNS / 2], times[0]]
+}
+
+struct Picture {
+    grid: Grid,
+    logits: Vec<f32>,
+    labels: Vec<u8>,
+}
+
+impl Picture {
+    fn new(classes: usize, side: usize) -> Self {
+        let grid = Grid::new(classes, side, side).expect("a grid");
+        let (logits, labels) = picture(grid);
+        Picture {
+            grid,
+            logits,
+            labels,
         }
-        for goal in goals {
-            black_box(certificate.budget(goal)).expect("its own goal");
-        }
+    }
+
+    fn with<T>(&self, then: impl FnOnce(&Margins) -> T) -> T {
+        let logits = black_box(&self.logits);
+        let image =
+            Image::new(self.grid, logits, Some(&self.labels), Some(255)).expect("a picture");
+        let premises = Premises::new(Norm::L2, 1.0, 0.0).expect("premises");
+        then(&margins(&image, &premises).expect("numbers"))
+    }
+
+    /// From the logits to the worst value at every eps.
+    fn values(&self, metric: Metric) -> Vec<Value> {
+        self.with(|margins| worst(margins, metric))
     }
 }
 
+fn worst(margins: &Margins, metric: Metric) -> Vec<Value> {
+    let certificate = metric.certify(margins).expect("labels").expect("its class");
+    let eps = EPS.map(|eps| Budget::new(eps).expect("a budget"));
+    eps.map(|eps| black_box(certificate.worst(eps))).to_vec()
+}
+
+/// All questions of the command line's usual run on a small picture.
+fn small(picture: &Picture, goals: &[Vec<Goal>]) {
+    picture.with(|margins| {
+        for (metric, goals) in SMALL.iter().zip(goals) {
+            let certificate = metric.certify(margins).expect("labels").expect("its class");
+            for eps in EPS {
+                black_box(certificate.worst(Budget::new(eps).expect("a budget")));
+            }
+            for goal in goals {
+                black_box(certificate.budget(goal)).expect("its own goal");
+            }
+        }
+    });
+}
+
 fn main() {
+    let json = std::env::args().any(|argument| argument == "--json");
     let goal = |metric: &Metric, threshold: &&str| -> Goal {
         let sign = if metric.higher_is_better() {
             "<="
@@ -65,29 +108,101 @@ fn main() {
             .parse()
             .expect("a goal")
     };
-    for (classes, side, metrics, thresholds) in [
-        (2, 256, &METRICS[..], &THRESHOLDS[..]),
-        (19, 1024, &METRICS[..1], &[]),
-    ] {
-        let grid = Grid::new(classes, side, side).expect("a grid");
-        let goals: Vec<Vec<Goal>> = metrics
+    let goals = SMALL.map(|metric| THRESHOLDS.iter().map(|t| goal(&metric, t)).collect());
+    let (little, large) = (Picture::new(2, 256), Picture::new(19, 1024));
+    let half = Budget::new(0.5).expect("a budget");
+    let classes = || (0..19u8).map(Metric::Iou);
+    let all_ious = |margins: &Margins| -> Vec<Vec<Value>> {
+        classes().map(|metric| worst(margins, metric)).collect()
+    };
+    let rows = [
+        (
+            "floor",
+            "read the logits once: their sum",
+            time(|| {
+                // sixteen sums, so that no addition waits for the last
+                let mut sums = [0f32; 16];
+                for chunk in black_box(&large.logits).chunks_exact(16) {
+                    for (sum, v) in sums.iter_mut().zip(chunk) {
+                        *sum += v;
+                    }
+                }
+                black_box(sums);
+            }),
+        ),
+        (
+            "margins",
+            "predictions and radii",
+            time(|| {
+                large.with(|m| {
+                    black_box(m.predictions());
+                })
+            }),
+        ),
+        (
+            "curve",
+            "accuracy, whole curve, 5 eps",
+            time(|| {
+                black_box(large.values(Metric::Accuracy));
+            }),
+        ),
+        (
+            "q1",
+            "accuracy at one eps",
+            time(|| {
+                large.with(|m| {
+                    black_box(Metric::Accuracy.worst(m, half)).expect("labels");
+                })
+            }),
+        ),
+        (
+            "iou",
+            "IoU of one class, whole curve, 5 eps",
+            time(|| {
+                black_box(large.values(Metric::Iou(1)));
+            }),
+        ),
+        (
+            "all_ious",
+            "IoU of 19 classes, whole curves, 5 eps",
+            time(|| {
+                large.with(|m| black_box(all_ious(m)));
+            }),
+        ),
+        (
+            "miou",
+            "mIoU, whole curve, 5 eps",
+            time(|| {
+                black_box(large.values(Metric::Miou));
+            }),
+        ),
+        (
+            "small",
+            "256x256x2: 4 metrics, 5 eps, 3 goals",
+            time(|| small(&little, &goals)),
+        ),
+    ];
+    if json {
+        let times = rows
             .iter()
-            .map(|m| thresholds.iter().map(|t| goal(m, t)).collect())
-            .collect();
-        let (logits, labels) = picture(grid);
-        let mut times = [0; RUNS].map(|_| {
-            let start = Instant::now();
-            certify(grid, black_box(&logits), &labels, metrics, &goals);
-            start.elapsed().as_secs_f64() * 1e3
-        });
-        times.sort_unstable_by(f64::total_cmp);
+            .map(|(key, _, [median, _])| format!("\"{key}\": {median:.3}"));
+        let share = |value: Value| value.share().expect("a count");
+        let flips = large.values(Metric::Accuracy).into_iter().map(share);
+        let flips: Vec<u64> = flips.map(|s| s.denominator - s.numerator).collect();
+        let ious = large.values(Metric::Iou(1)).into_iter().map(share);
+        let ious: Vec<[u64; 2]> = ious.map(|s| [s.numerator, s.denominator]).collect();
+        let times = times.collect::<Vec<_>>().join(", ");
         println!(
-            "{side} x {side} x {classes}, {} metrics, {} eps, {} goals: median {:.2} ms, least {:.2} ms",
-            metrics.len(),
-            EPS.len(),
-            thresholds.len(),
-            times[RUNS / 2],
-            times[0]
+            "{{\"ms\": {{{times}}}, \"results\": {{\"flips\": {flips:?}, \"iou\": {ious:?}}}}}"
+        );
+        return;
+    }
+    println!("one core, median and least of {RUNS}; 1024x1024x19 unless it says otherwise");
+    let [floor, _] = rows[0].2;
+    for (_, what, [median, least]) in rows {
+        println!(
+            "{what:<42} {median:8.2} ms {least:8.2} ms {:6.1} x floor",
+            median / floor
         );
     }
 }

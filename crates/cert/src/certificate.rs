@@ -1,56 +1,50 @@
 //! The certificate of one image and one metric: sorted once, it answers every budget.
 
+use crate::component::OUTSIDE;
+use crate::conventions::EmptyPrecision;
 use crate::error::{Error, Result};
-use crate::flip_curve::FlipCurve;
+use crate::flip_curve::{FlipCurve, flips_once};
+use crate::frontier::Frontier;
 use crate::goal::Goal;
-use crate::iou::Frontier;
+use crate::joint::Ratio;
 use crate::margin::Margins;
-use crate::metric::{Change, Metric};
+use crate::mean::Mean;
+use crate::metric::{Change, Kind, Metric};
 use crate::norm::Budget;
+use crate::object::counted_curve;
 use crate::power::Power;
-use crate::share::{Share, f32_down};
+use crate::share::{Share, Value, f32_down};
 
 /// What no attack on one image can exceed, under the premises of its margins.
 #[derive(Clone, Debug)]
 pub struct Certificate<'a> {
     metric: Metric,
     margins: &'a Margins<'a>,
-    clean: Share,
+    clean: Value,
     curves: Curves,
 }
 
 #[derive(Clone, Debug)]
 enum Curves {
+    /// Pixels, or objects.
     One(FlipCurve),
-    Two(Frontier),
+    Two(Ratio, Frontier),
+    Mean(Mean),
 }
 
 impl Metric {
-    /// The certificate of an image; `None` where the metric is undefined on it (no pixel counts,
-    /// or the label lacks the class).
+    /// The certificate of an image; `None` where the metric is undefined on it (no pixel or object
+    /// counts, or the label lacks the class).
     ///
     /// Errors: [`Error::LabelsMissing`], [`Error::ClassOutOfRange`].
     pub fn certify<'a>(self, margins: &'a Margins<'a>) -> Result<Option<Certificate<'a>>> {
-        let Some(clean) = self.clean(margins)? else {
+        let Some(clean) = margins.value(self, margins.predictions())? else {
             return Ok(None);
         };
-        let [mut lose, mut gain] = [const { Vec::new() }; 2];
-        let mut largest = 0.0f64;
-        self.radii(margins, |change, _, radius| {
-            largest = largest.max(radius);
-            match change {
-                Change::Lose => lose.push(radius),
-                Change::Gain => gain.push(radius),
-            }
-        });
-        let power = Power::new(margins.premises().norm, largest);
-        let lose = FlipCurve::new(lose, power);
-        let curves = match self {
-            Metric::Iou(_) => Curves::Two(Frontier {
-                lose,
-                gain: FlipCurve::new(gain, power),
-            }),
-            _ => Curves::One(lose),
+        let curves = match self.kind() {
+            Kind::Mean => Curves::Mean(Mean::new(self, margins)?),
+            Kind::Ratio(ratio) => Curves::Two(ratio, self.frontier(margins)?),
+            Kind::Count | Kind::Objects => Curves::One(counted_curve(self, margins)?),
         };
         Ok(Some(Certificate {
             metric: self,
@@ -59,6 +53,33 @@ impl Metric {
             curves,
         }))
     }
+
+    /// Q1 of one budget, without the curve: [`Certificate::worst`] up to rounding, in less time for
+    /// the metrics that count pixels of one list.
+    ///
+    /// Errors: those of [`Self::certify`].
+    pub fn worst(self, margins: &Margins, eps: Budget) -> Result<Option<Value>> {
+        let Kind::Count = self.kind() else {
+            let certificate = self.certify(margins)?;
+            return Ok(certificate.map(|certificate| certificate.worst(eps)));
+        };
+        // what is free is counted, what costs too much left out
+        let payable = |radius: f64| (radius > 0.0) & (radius <= eps.get());
+        let (left, [counted, free]) = self.gather(margins, Change::Lose, payable)?;
+        let flips = free + flips_once(left, power(margins), eps.get());
+        Ok((counted > 0).then(|| Value::Share(self.share(counted - flips, counted))))
+    }
+
+    pub(crate) fn frontier(self, margins: &Margins) -> Result<Frontier> {
+        Ok(Frontier {
+            lose: FlipCurve::new(self.radii(margins, Change::Lose)?, power(margins)),
+            gain: FlipCurve::new(self.radii(margins, Change::Gain)?, power(margins)),
+        })
+    }
+}
+
+fn power(margins: &Margins) -> Power {
+    Power::new(margins.premises().norm, margins.largest())
 }
 
 impl Certificate<'_> {
@@ -68,35 +89,48 @@ impl Certificate<'_> {
     }
 
     /// Value of the clean prediction.
-    pub fn clean(&self) -> Share {
+    pub fn clean(&self) -> Value {
         self.clean
     }
 
-    /// Pixels that count: those the metric looks at, void ones not.
+    /// Pixels that count: those the metric looks at, void ones not; for objects, their number.
     pub fn counted(&self) -> u64 {
+        let counted = match &self.curves {
+            Curves::One(curve) => curve.len(),
+            Curves::Two(_, frontier) => frontier.lose.len() + frontier.gain.len(),
+            Curves::Mean(mean) => mean.counted(),
+        };
+        counted as u64
+    }
+
+    /// Q1: no attack within `eps` makes the value worse than this (higher for the rates of false
+    /// decisions, else lower). Of the means a bound, of all others the exact worst value of the
+    /// relaxation, up to a tie.
+    pub fn worst(&self, eps: Budget) -> Value {
         match &self.curves {
-            Curves::One(curve) => curve.len() as u64,
-            Curves::Two(frontier) => (frontier.lose.len() + frontier.gain.len()) as u64,
+            Curves::One(curve) => {
+                let left = curve.len() - curve.flips(eps.get());
+                Value::Share(self.metric.share(left, curve.len()))
+            }
+            Curves::Two(ratio, frontier) => {
+                let worst = frontier.worst(eps.get(), |pair| self.share(*ratio, frontier, pair));
+                // without a value anywhere the worst is what undefined images are: left out
+                worst.map_or(self.clean, |(_, share)| Value::Share(share))
+            }
+            Curves::Mean(mean) => mean.worst(eps.get()),
         }
     }
 
-    /// Q1: no attack within `eps` makes the value worse than this (lower for accuracy, stability
-    /// and IoU, higher for the false negative rate).
-    pub fn worst(&self, eps: Budget) -> Share {
-        match &self.curves {
-            Curves::One(curve) => {
-                let (flips, counted) = (curve.flips(eps.get()), curve.len());
-                Share::new(
-                    if self.metric.higher_is_better() {
-                        counted - flips
-                    } else {
-                        flips
-                    },
-                    counted,
-                )
-            }
-            Curves::Two(frontier) => frontier.share(frontier.worst(eps.get())),
+    /// Value of a pair of losses and gains.
+    fn share(&self, ratio: Ratio, frontier: &Frontier, pair: [usize; 2]) -> Option<Share> {
+        let size = frontier.lose.len();
+        let share = ratio.share(size, pair);
+        if share.denominator > 0 {
+            return Some(share);
         }
+        self.margins
+            .precision(size, pair, frontier.gain.len() + size)?
+            .share()
     }
 
     /// Q2: no attack within a budget below this reaches the goal; rounded down. `None` where no
@@ -114,50 +148,176 @@ impl Certificate<'_> {
                 .filter(|&n| n <= curve.len())
                 .map(|n| curve.budget(n))
                 .filter(|b| b.is_finite()),
-            Curves::Two(frontier) => frontier.budget(goal),
+            Curves::Two(ratio, frontier) => {
+                let empty = self.margins.conventions().empty_precision == EmptyPrecision::Zero
+                    && !(goal.is_strict() && goal.threshold.numerator == 0);
+                let size = frontier.lose.len();
+                frontier.budget(|lost| ratio.gains(goal, size, lost, empty))
+            }
+            Curves::Mean(mean) => mean.budget(goal),
         })
+    }
+
+    /// Q1 of a value of your own: the least `value(i, j)` within `eps` after losing i pixels of the
+    /// class and gaining j elsewhere (losses, or wrongly gained pixels for FPR, and 0 for the
+    /// metrics of one list). Exact where it does not rise in j, and for one list not in i. Pairs
+    /// of value `None` do not count; `None` where none has one, and for the means.
+    pub fn worst_of<T: PartialOrd>(
+        &self,
+        eps: Budget,
+        value: impl Fn(usize, usize) -> Option<T>,
+    ) -> Option<T> {
+        match &self.curves {
+            Curves::One(curve) => value(curve.flips(eps.get()), 0),
+            Curves::Two(_, frontier) => {
+                let worst = frontier.worst(eps.get(), |[i, j]| value(i, j));
+                worst.map(|(_, value)| value)
+            }
+            Curves::Mean(_) => None,
+        }
+    }
+
+    /// Q2 of a condition of your own on the i and j of [`Self::worst_of`], which holds for all
+    /// larger j, and for one list for all larger i, once it holds: no attack within a budget below
+    /// this reaches it. `None` where no budget does, and for the means.
+    pub fn budget_where(&self, reached: impl Fn(usize, usize) -> bool) -> Option<f64> {
+        match &self.curves {
+            Curves::One(curve) => {
+                let least = (0..=curve.len()).find(|&i| reached(i, 0))?;
+                Some(curve.budget(least)).filter(|budget| budget.is_finite())
+            }
+            Curves::Two(_, frontier) => frontier.budget_where(|[i, j]| reached(i, j)),
+            Curves::Mean(_) => None,
+        }
+    }
+
+    /// The whole curve in at most `points`, at least 2: budgets, rising from 0, each with a value
+    /// that holds for every budget up to and including it. The last one is the least from which
+    /// the value moves no more. Points lie closest where the value moves most.
+    pub fn curve(&self, points: usize) -> Vec<(Budget, Value)> {
+        /// Share of the last budget below which intervals are not divided.
+        const NARROW: f64 = 1e-6;
+        let value = |eps: f64| self.worst(Budget::known(eps));
+        let (first, last) = (value(0.0), value(f64::MAX));
+        let (mut moves, mut rests) = (0, f64::MAX.to_bits());
+        while first != last && rests - moves > 1 {
+            let middle = moves.midpoint(rests);
+            if value(f64::from_bits(middle)) == last {
+                rests = middle;
+            } else {
+                moves = middle;
+            }
+        }
+        let end = if first == last {
+            0.0
+        } else {
+            f64::from_bits(rests)
+        };
+        let mut curve = vec![(0.0, first)];
+        if end > 0.0 {
+            curve.push((end, last));
+        }
+        while curve.len() < points {
+            let drop = |pair: &[(f64, Value)]| (pair[0].1.lower() - pair[1].1.lower()).abs();
+            let wide = |pair: &[(f64, Value)]| pair[1].0 - pair[0].0 > NARROW * end;
+            let pairs = curve.windows(2).enumerate();
+            let pairs = pairs.filter(|(_, pair)| drop(pair) > 0.0 && wide(pair));
+            let steepest = pairs.max_by(|(_, a), (_, b)| drop(a).total_cmp(&drop(b)));
+            let Some((at, pair)) = steepest else { break };
+            let middle = pair[0].0.midpoint(pair[1].0);
+            curve.insert(at + 1, (middle, value(middle)));
+        }
+        let known = |(eps, value)| (Budget::known(eps), value);
+        curve.into_iter().map(known).collect()
+    }
+
+    /// Pixels lost and gained by the worst attack of [`Self::worst`]; objects lost and 0; `None`
+    /// of the means.
+    pub fn lost_and_gained(&self, eps: Budget) -> Option<[usize; 2]> {
+        match &self.curves {
+            Curves::One(curve) => Some([curve.flips(eps.get()), 0]),
+            Curves::Two(ratio, frontier) => {
+                let worst = frontier.worst(eps.get(), |pair| self.share(*ratio, frontier, pair));
+                Some(worst.map_or([0, 0], |(pair, _)| pair))
+            }
+            Curves::Mean(_) => None,
+        }
     }
 
     /// The budget from which the worst attack takes each pixel, (height, width), rounded down;
     /// inf where a pixel does not count. The pixels of at most eps are those of [`Self::taken`],
-    /// or more by rounding. `None` for IoU, whose worst attacks are not nested.
-    pub fn flip_budgets(&self) -> Option<Vec<f32>> {
+    /// or more by rounding. `None` for the ratios, whose worst attacks are not nested
+    /// ([`Self::ranks`]), and for the means.
+    pub fn flip_budgets(&self) -> Result<Option<Vec<f32>>> {
         let Curves::One(curve) = &self.curves else {
-            return None;
+            return Ok(None);
         };
         let mut budgets = vec![f32::INFINITY; self.margins.predictions().len()];
-        for (rank, pixel) in (1..).zip(self.order(Change::Lose)) {
-            budgets[pixel] = f32_down(curve.budget(rank));
+        for (rank, pixel) in self.order(Change::Lose)? {
+            budgets[pixel] = f32_down(curve.budget(rank + 1));
         }
-        Some(budgets)
+        Ok(Some(budgets))
+    }
+
+    /// Of the ratios: the place of each pixel in the order in which pixels of the class are lost,
+    /// and of the others are gained, from 0, (height, width); `u32::MAX` where a pixel is not in
+    /// the list. Within a budget the first i and j of [`Self::lost_and_gained`] are taken.
+    pub fn ranks(&self) -> Result<Option<[Vec<u32>; 2]>> {
+        let Curves::Two(..) = &self.curves else {
+            return Ok(None);
+        };
+        let mut ranks = [(); 2].map(|()| vec![u32::MAX; self.margins.predictions().len()]);
+        for (ranks, list) in ranks.iter_mut().zip([Change::Lose, Change::Gain]) {
+            for (rank, pixel) in self.order(list)? {
+                ranks[pixel] = rank as u32;
+            }
+        }
+        Ok(Some(ranks))
     }
 
     /// The pixels the worst attack of [`Self::worst`] takes, (height, width): one optimum of the
-    /// relaxation, not an attack that was found. Of equal radii the first pixels go first.
-    pub fn taken(&self, eps: Budget) -> Vec<bool> {
-        let [lost, gained] = match &self.curves {
-            Curves::One(curve) => [curve.flips(eps.get()), 0],
-            Curves::Two(frontier) => frontier.worst(eps.get()),
+    /// relaxation, not an attack that was found. Of equal radii the first pixels go first. `None`
+    /// for the means.
+    pub fn taken(&self, eps: Budget) -> Result<Option<Vec<bool>>> {
+        let Some([lost, gained]) = self.lost_and_gained(eps) else {
+            return Ok(None);
         };
         let mut taken = vec![false; self.margins.predictions().len()];
         for (change, count) in [(Change::Lose, lost), (Change::Gain, gained)] {
-            for pixel in self.order(change).into_iter().take(count) {
-                taken[pixel] = true;
+            for (rank, pixel) in self.order(change)? {
+                taken[pixel] |= rank < count;
             }
         }
-        taken
+        Ok(Some(taken))
     }
 
-    /// Pixels of one list, cheapest first, then row by row.
-    fn order(&self, list: Change) -> Vec<usize> {
-        let mut order = Vec::new();
-        self.metric.radii(self.margins, |change, pixel, radius| {
-            if change == list {
-                order.push((radius.to_bits(), pixel));
+    /// Place of each pixel of one list, cheapest first, then row by row; the pixels of an object
+    /// have its place.
+    fn order(&self, list: Change) -> Result<Vec<(usize, usize)>> {
+        if let Kind::Objects = self.metric.kind() {
+            let map = self.margins.object_map(self.metric)?;
+            let mut order: Vec<usize> = (0..map.objects.len()).collect();
+            order.sort_unstable_by_key(|&object| (map.objects[object].budget.to_bits(), object));
+            let mut place = vec![0; order.len()];
+            for (rank, object) in order.into_iter().enumerate() {
+                place[object] = rank;
             }
-        });
+            let pixels = map.of.iter().enumerate();
+            let pixels = pixels.filter(|(_, object)| **object != OUTSIDE && list == Change::Lose);
+            return Ok(pixels
+                .map(|(pixel, &object)| (place[object as usize], pixel))
+                .collect());
+        }
+        let mut order = Vec::new();
+        self.metric.each(self.margins, list, |pixel, radius| {
+            order.push((radius.to_bits(), pixel))
+        })?;
         order.sort_unstable();
-        order.into_iter().map(|(_, pixel)| pixel).collect()
+        Ok(order
+            .into_iter()
+            .map(|(_, pixel)| pixel)
+            .enumerate()
+            .collect())
     }
 }
 
@@ -170,11 +330,7 @@ mod tests {
     fn unlabelled<T>(then: impl FnOnce(&Margins) -> T) -> T {
         let grid = Grid::new(2, 1, 1).unwrap();
         let image = Image::new(grid, &[1.0, 0.0], None, None).unwrap();
-        let premises = Premises {
-            norm: Norm::L2,
-            lipschitz: 1.0,
-            eta: 0.0,
-        };
+        let premises = Premises::new(Norm::L2, 1.0, 0.0).unwrap();
         then(&margins(&image, &premises).unwrap())
     }
 

@@ -86,13 +86,15 @@ pub enum Error {
         classes: usize,
     },
     /// A metric that needs labels, and none were given.
-    #[error("{metric} needs labels, the image has none; give labels or ask for stability")]
+    #[error(
+        "{metric} needs labels, the image has none; give labels, or ask for stability or stable-objects"
+    )]
     LabelsMissing {
         /// The metric.
         metric: Metric,
     },
     /// Not a metric.
-    #[error("metric `{got}`; expected accuracy, stability, fnr:CLASS or iou:CLASS")]
+    #[error("metric `{got}`; expected one of {}, K a class", Metric::NAMES.join(", "))]
     Metric {
         /// What was given.
         got: String,
@@ -115,13 +117,13 @@ pub enum Error {
         /// Metric of the goal.
         expected: Metric,
     },
-    /// A metric whose data set value is not the sum of its images.
-    #[error(
-        "{metric} cannot be pooled: the worst images together are not the worst data set; report the mean of images"
-    )]
-    NotPooled {
-        /// The metric.
-        metric: Metric,
+    /// A head of another number of classes than the logits.
+    #[error("the head has {got} rows; expected {expected}, one for each class of the logits")]
+    HeadClasses {
+        /// Rows of the head.
+        got: usize,
+        /// Classes of the logits.
+        expected: usize,
     },
     /// Counts that f64 does not hold exactly.
     #[error("pooled counts reach 2^53; expected fewer pixels: pool a part of the data set")]

@@ -65,7 +65,7 @@
 //! let logits = [2.0, 1.0, 0.0, 0.0, 0.0, 1.0];
 //! let labels = [0, 0, 0];
 //! let image = Image::new(Grid::new(2, 1, 3)?, &logits, Some(&labels), Some(255))?;
-//! let margins = margins(&image, &Premises { norm: Norm::L2, lipschitz: 1.0, eta: 0.0 })?;
+//! let margins = margins(&image, &Premises::new(Norm::L2, 1.0, 0.0)?)?;
 //! let certificate = Metric::Accuracy.certify(&margins)?.expect("three pixels count");
 //!
 //! assert_eq!(certificate.clean().to_string(), "2/3");
@@ -81,31 +81,53 @@
 #![deny(missing_docs)]
 
 mod certificate;
+mod component;
 mod conv_bound;
+mod conventions;
+mod dataset_row;
+mod dual;
 mod error;
 mod flip_curve;
+mod frontier;
 mod goal;
 mod gram;
-mod iou;
+mod head;
+mod image;
+mod joint;
 mod lipschitz;
 mod margin;
+mod mean;
 mod metric;
 mod norm;
+mod object;
+mod pool;
+mod pow;
 mod power;
+mod premises;
 mod row;
 mod share;
+mod steps;
 mod summary;
 #[doc(hidden)]
 pub mod testing;
+mod value;
 
 pub use certificate::Certificate;
+pub use component::Connectivity;
 pub use conv_bound::{Bound, Conv, Method, conv_bound};
+pub use conventions::{Conventions, EmptyPrecision, Forced, MiouClasses, Objects};
+pub use dataset_row::{CurveRow, DatasetRow};
 pub use error::{Error, Result};
 pub use goal::{Decimal, Goal, Relation};
+pub use head::ClassHead;
+pub use image::{Grid, Image};
 pub use lipschitz::{Audit, Layer, LayerBound, Wrap, audit};
-pub use margin::{Grid, Image, Margins, Premises, margins, predictions};
+pub use margin::{Margins, margins, margins_with_head, predictions};
 pub use metric::Metric;
 pub use norm::{Budget, Norm};
+pub use object::Object;
+pub use pool::Pool;
+pub use premises::{Claim, Premises};
 pub use row::{FORMAT, Head, Question, Row};
-pub use share::{Share, round_down, round_up};
+pub use share::{Share, Value, round_down, round_up};
 pub use summary::{Entry, Quantile, Side, Summary, mean_lower, mean_upper};

@@ -1,206 +1,24 @@
-//! Logits, labels, L, p, eta -> predictions and radii. Paper 001 eqs 3, 6, 8, 20, appendix B.
+//! Logits, L, eta -> predictions and radii. Paper 001 eqs 3, 6, 8, 20, appendix B.
 //!
 //! r = 2^((1-p)/p) · (top1 - top2 - 2·eta) / L, at least 0, rounded down: an attack within eps
 //! changes the joint logits by at most L·eps, and closing the gap of pixel w costs L·r_w of it.
+//! With the rows of the head, r = min over j of (f_y - f_j - 2·eta) / (L·||w_y - w_j||_q).
 
+use crate::conventions::{Conventions, Forced};
 use crate::error::{Error, Result};
-use crate::norm::Norm;
-
-/// The size of a logit map, stored class by class and row by row: (classes, height, width).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Grid {
-    /// Classes, 2 to 256.
-    pub classes: usize,
-    /// Rows, at least 1.
-    pub height: usize,
-    /// Columns, at least 1.
-    pub width: usize,
-}
-
-impl Grid {
-    /// A checked grid; [`Error::Grid`] names the three numbers.
-    pub fn new(classes: usize, height: usize, width: usize) -> Result<Self> {
-        let fits = height
-            .checked_mul(width)
-            .and_then(|pixels| pixels.checked_mul(classes));
-        match fits {
-            Some(1..) if (2..=256).contains(&classes) => Ok(Grid {
-                classes,
-                height,
-                width,
-            }),
-            _ => Err(Error::Grid {
-                classes,
-                height,
-                width,
-            }),
-        }
-    }
-
-    /// Pixels of one class: height · width.
-    pub fn pixels(self) -> usize {
-        self.height * self.width
-    }
-}
-
-/// What the caller vouches for; every certificate rests on it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Premises {
-    /// The norm of the attack, of the logits and of `lipschitz`.
-    pub norm: Norm,
-    /// Upper bound of the joint Lipschitz constant of the logit map, all pixels and classes
-    /// together, from the tensor that is attacked; above 0, finite.
-    pub lipschitz: f64,
-    /// Upper bound of the error of each given logit; at least 0, finite.
-    pub eta: f64,
-}
-
-impl Premises {
-    /// [`Error::Lipschitz`] or [`Error::Eta`] where no radius follows from these numbers.
-    pub fn check(&self) -> Result<()> {
-        if !(self.lipschitz > 0.0 && self.lipschitz.is_finite()) {
-            return Err(Error::Lipschitz {
-                got: self.lipschitz,
-            });
-        }
-        if !(0.0..f64::INFINITY).contains(&self.eta) {
-            return Err(Error::Eta { got: self.eta });
-        }
-        Ok(())
-    }
-}
-
-/// Logits of one image, and its labels if there are any. Checked.
-#[derive(Clone, Copy, Debug)]
-pub struct Image<'a> {
-    grid: Grid,
-    logits: &'a [f32],
-    labels: Option<&'a [u8]>,
-    ignore: Option<u8>,
-    largest: f32,
-}
-
-impl<'a> Image<'a> {
-    /// `logits` (classes, height, width), finite; `labels` (height, width), each a class or `ignore`.
-    ///
-    /// Errors: [`Error::Grid`], [`Error::Length`], [`Error::LogitNotFinite`], [`Error::LabelOutOfRange`].
-    pub fn new(
-        grid: Grid,
-        logits: &'a [f32],
-        labels: Option<&'a [u8]>,
-        ignore: Option<u8>,
-    ) -> Result<Self> {
-        let largest = check_logits(grid, logits)?;
-        if let Some(labels) = labels {
-            check_length("labels", labels.len(), grid.pixels())?;
-            let wrong = |&label: &u8| usize::from(label) >= grid.classes && Some(label) != ignore;
-            if let Some(pixel) = labels.iter().position(wrong) {
-                return Err(Error::LabelOutOfRange {
-                    pixel,
-                    label: labels[pixel],
-                    classes: grid.classes,
-                });
-            }
-        }
-        Ok(Image {
-            grid,
-            logits,
-            labels,
-            ignore,
-            largest,
-        })
-    }
-
-    /// Size.
-    pub fn grid(&self) -> Grid {
-        self.grid
-    }
-
-    /// Labels (height, width).
-    pub fn labels(&self) -> Option<&'a [u8]> {
-        self.labels
-    }
-
-    /// The void label: its pixels count nowhere, except in stability.
-    pub fn ignore(&self) -> Option<u8> {
-        self.ignore
-    }
-}
-
-pub(crate) fn check_length(what: &'static str, got: usize, expected: usize) -> Result<()> {
-    if got == expected {
-        Ok(())
-    } else {
-        Err(Error::Length {
-            what,
-            got,
-            expected,
-        })
-    }
-}
-
-/// Largest absolute logit.
-fn check_logits(grid: Grid, logits: &[f32]) -> Result<f32> {
-    let Grid {
-        classes,
-        height,
-        width,
-    } = grid;
-    let pixels = Grid::new(classes, height, width)?.pixels();
-    check_length("logits", logits.len(), classes * pixels)?;
-    if let Some(index) = logits.iter().position(|v| !v.is_finite()) {
-        let (class, pixel) = (index / pixels, index % pixels);
-        return Err(Error::LogitNotFinite {
-            pixel,
-            class,
-            value: logits[index],
-        });
-    }
-    Ok(logits.iter().fold(0.0, |largest, v| largest.max(v.abs())))
-}
+use crate::head::ClassHead;
+use crate::image::{Grid, Image};
+use crate::premises::Premises;
+use crate::share::f32_down;
 
 /// The class of the largest logit of each pixel, ties to the lowest class: (height, width).
 ///
 /// Errors: [`Error::Grid`], [`Error::Length`], [`Error::LogitNotFinite`].
 pub fn predictions(grid: Grid, logits: &[f32]) -> Result<Vec<u8>> {
-    check_logits(grid, logits)?;
-    Ok(top_two(grid, logits, |_, _| ()).0)
-}
-
-/// Predictions, and `gap(top1, top2)` of each pixel; one pass over the logits.
-fn top_two<T>(grid: Grid, logits: &[f32], gap: impl Fn(f32, f32) -> T) -> (Vec<u8>, Vec<T>) {
-    /// Pixels at a time: three short arrays stay in the fastest cache.
-    const CHUNK: usize = 2048;
-    let pixels = grid.pixels();
-    let mut classes = vec![0; pixels];
-    let mut gaps = Vec::with_capacity(pixels);
-    let (mut first, mut second) = ([0.0; CHUNK], [0.0; CHUNK]);
-    for (chunk, classes) in classes.chunks_mut(CHUNK).enumerate() {
-        let plane = |class: usize| &logits[class * pixels + chunk * CHUNK..][..classes.len()];
-        let (first, second) = (&mut first[..classes.len()], &mut second[..classes.len()]);
-        first.copy_from_slice(plane(0));
-        second.fill(f32::NEG_INFINITY);
-        let planes: Vec<&[f32]> = (0..grid.classes).map(plane).collect();
-        for (class, plane) in (0..=u8::MAX).zip(planes).skip(1) {
-            for (((&v, first), second), top) in plane
-                .iter()
-                .zip(&mut *first)
-                .zip(&mut *second)
-                .zip(&mut *classes)
-            {
-                *top = if v > *first { class } else { *top };
-                *second = second.max(v.min(*first));
-                *first = first.max(v);
-            }
-        }
-        gaps.extend(
-            first
-                .iter()
-                .zip(&*second)
-                .map(|(&first, &second)| gap(first, second)),
-        );
-    }
-    (classes, gaps)
+    let image = Image::new(grid, logits, None, None)?;
+    let mut classes = Vec::with_capacity(grid.pixels());
+    top_two(&image, |block| classes.extend(block.classes()))?;
+    Ok(classes)
 }
 
 /// Predictions and stability radii of one image: what every metric is certified from.
@@ -208,64 +26,221 @@ fn top_two<T>(grid: Grid, logits: &[f32], gap: impl Fn(f32, f32) -> T) -> (Vec<u
 pub struct Margins<'a> {
     image: Image<'a>,
     premises: Premises,
-    gap: Gap,
+    conventions: Conventions,
+    gaps: Gaps,
     predictions: Vec<u8>,
-    radii: Vec<f64>,
+    stability: Stability,
+    largest: f64,
 }
 
-/// From a gap of two logits to a radius, rounded down.
-#[derive(Clone, Copy, Debug)]
-struct Gap {
-    /// 2·(eta + rounding of a subtraction).
-    twice_eta: f64,
-    /// gap factor / L.
-    reach: f64,
-}
-
-impl Gap {
-    fn radius(self, top: f32, below: f32) -> f64 {
-        let margin = (f64::from(top) - f64::from(below) - self.twice_eta).max(0.0);
-        (margin * self.reach).next_down().max(0.0)
-    }
+/// What the stability radius of each pixel follows from: 8 bytes a pixel.
+#[derive(Clone, Debug)]
+enum Stability {
+    /// The two largest logits.
+    Logits { first: Vec<f32>, second: Vec<f32> },
+    /// The radius, where each pair of classes has a distance of its own.
+    Radii(Vec<f64>),
 }
 
 /// Predictions and radii of an image, in one pass over its logits.
 ///
-/// Errors: those of [`Premises::check`].
+/// Errors: those of [`Premises::check`], [`Error::LogitNotFinite`].
 pub fn margins<'a>(image: &Image<'a>, premises: &Premises) -> Result<Margins<'a>> {
     premises.check()?;
-    // Both subtractions of `radius` round by 2^-53 of at most 2·largest each.
-    let eta = (premises.eta + f64::EPSILON * f64::from(image.largest)).next_up();
-    let reach = (premises.norm.gap_factor() / premises.lipschitz)
-        .next_down()
-        .max(0.0);
-    // All logits 0 and eta 0: no rounding to cover, and no margin either.
-    let gap = Gap {
-        twice_eta: 2.0 * eta,
-        reach,
-    };
-    let (predictions, radii) = top_two(image.grid, image.logits, |first, second| {
-        gap.radius(first, second)
+    let reach = finite(premises.norm.gap_factor() / premises.lipschitz);
+    of_gaps(image, premises, Gaps::new(premises, Reach::All(reach)))
+}
+
+/// The same with the rows of the head; `premises.lipschitz` is then that of the features, jointly
+/// over all pixels and channels. Never below [`margins()`] with the constant of both together.
+///
+/// Errors: those of [`margins()`], [`Error::HeadClasses`].
+pub fn margins_with_head<'a>(
+    image: &Image<'a>,
+    premises: &Premises,
+    head: &ClassHead,
+) -> Result<Margins<'a>> {
+    premises.check()?;
+    let classes = image.grid().classes;
+    if head.classes() != classes {
+        return Err(Error::HeadClasses {
+            got: head.classes(),
+            expected: classes,
+        });
+    }
+    let reach = head.distances(premises.norm).into_iter().map(|distance| {
+        // equal rows: a gap that no attack changes
+        let equal = distance == 0.0;
+        let reach = finite(1.0 / (distance * premises.lipschitz).next_up());
+        if equal { f64::INFINITY } else { reach }
     });
-    Ok(Margins {
+    let reach = Reach::Pairs(classes, reach.collect());
+    of_gaps(image, premises, Gaps::new(premises, reach))
+}
+
+fn of_gaps<'a>(image: &Image<'a>, premises: &Premises, gaps: Gaps) -> Result<Margins<'a>> {
+    let pixels = image.grid().pixels();
+    let mut predictions: Vec<u8> = Vec::with_capacity(pixels);
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    let mut radii: Vec<f64> = Vec::new();
+    match gaps.reach {
+        Reach::All(_) => [&mut first, &mut second].map(|logits| logits.reserve_exact(pixels)),
+        Reach::Pairs(..) => [(); 2].map(|()| radii.reserve_exact(pixels)),
+    };
+    top_two(image, |block| {
+        let start = predictions.len();
+        predictions.extend(block.classes());
+        if let Reach::All(_) = gaps.reach {
+            first.extend_from_slice(block.first());
+            second.extend_from_slice(block.second());
+        } else {
+            radii.extend((start..predictions.len()).map(|pixel| {
+                let top = predictions[pixel];
+                let others = (0..=u8::MAX)
+                    .take(image.grid().classes)
+                    .filter(|&j| j != top);
+                let radius = |j: u8| {
+                    let (logit, other) = (image.plane(top)[pixel], image.plane(j)[pixel]);
+                    gaps.radius(logit, other, gaps.pair(top, j))
+                };
+                others.map(radius).fold(f64::INFINITY, f64::min)
+            }));
+        }
+    })?;
+    let stability = match gaps.reach {
+        Reach::All(_) => Stability::Logits { first, second },
+        Reach::Pairs(..) => Stability::Radii(radii),
+    };
+    let mut margins = Margins {
         image: *image,
         premises: *premises,
-        gap,
+        conventions: Conventions::default(),
+        gaps,
         predictions,
-        radii,
-    })
+        stability,
+        largest: 0.0,
+    };
+    margins.largest = margins.largest_finite();
+    Ok(margins)
 }
 
 impl<'a> Margins<'a> {
+    /// With these conventions instead of the default ones.
+    ///
+    /// Errors: [`Error::Unsupported`] for exact forced costs with a head or a p other than 1, 2
+    /// and inf; those of [`Conventions::check`].
+    pub fn with(self, conventions: Conventions) -> Result<Self> {
+        conventions.check()?;
+        let known = matches!(self.premises.norm.p(), 1.0 | 2.0 | f64::INFINITY);
+        let pairs = matches!(self.gaps.reach, Reach::Pairs(..));
+        if conventions.forced == Forced::Exact && (pairs || !known) {
+            return Err(Error::Unsupported {
+                what: "the exact cost of a forced class with a head or in this norm",
+                way_out: "ask for pairwise costs, or for l1, l2 or linf without a head",
+            });
+        }
+        Ok(Margins {
+            conventions,
+            ..self
+        })
+    }
+
     /// Class of the largest logit, ties to the lowest class: (height, width).
     pub fn predictions(&self) -> &[u8] {
         &self.predictions
     }
 
-    /// Stability radius, rounded down: no attack whose share of this pixel is smaller changes its
-    /// prediction. (height, width), in the unit of the budget; 0 for a tie.
-    pub fn radii(&self) -> &[f64] {
-        &self.radii
+    /// Stability radii, rounded down: no attack whose share of a pixel is smaller changes its
+    /// prediction. (height, width), in the unit of the budget; 0 for a tie, inf where no attack
+    /// changes it. Computed anew in each call.
+    pub fn radii(&self) -> Vec<f64> {
+        (0..self.predictions.len())
+            .map(|pixel| self.radius(pixel))
+            .collect()
+    }
+
+    /// The radii rounded down to f32, for maps.
+    pub fn radii_f32(&self) -> Vec<f32> {
+        (0..self.predictions.len())
+            .map(|pixel| f32_down(self.radius(pixel)))
+            .collect()
+    }
+
+    /// Stability radius of one pixel.
+    pub(crate) fn radius(&self, pixel: usize) -> f64 {
+        match (&self.stability, &self.gaps.reach) {
+            (Stability::Logits { first, second }, Reach::All(reach)) => {
+                self.gaps.radius(first[pixel], second[pixel], *reach)
+            }
+            (Stability::Radii(radii), _) => radii[pixel],
+            // the two are made together
+            (Stability::Logits { .. }, Reach::Pairs(..)) => 0.0,
+        }
+    }
+
+    /// Stability radii of the pixels from `start` on.
+    pub(crate) fn stability_radii(&self, start: usize, radii: &mut [f64]) {
+        match (&self.stability, &self.gaps.reach) {
+            (Stability::Logits { first, second }, Reach::All(reach)) => {
+                let pairs = first[start..].iter().zip(&second[start..]);
+                for (radius, (&first, &second)) in radii.iter_mut().zip(pairs) {
+                    *radius = self.gaps.radius(first, second, *reach);
+                }
+            }
+            (_, _) => {
+                for (pixel, radius) in (start..).zip(radii) {
+                    *radius = self.radius(pixel);
+                }
+            }
+        }
+    }
+
+    /// Radii to make the pixels from `start` on predict `class`.
+    pub(crate) fn forced_radii(&self, start: usize, class: u8, radii: &mut [f64]) {
+        match (&self.stability, &self.gaps.reach, self.conventions.forced) {
+            (Stability::Logits { first, .. }, Reach::All(reach), Forced::Pairwise) => {
+                let wanted = &self.image.plane(class)[start..];
+                // the class that is predicted has the largest logit, and a gap of 0
+                for (radius, (&first, &wanted)) in
+                    radii.iter_mut().zip(first[start..].iter().zip(wanted))
+                {
+                    *radius = self.gaps.radius(first, wanted, *reach);
+                }
+            }
+            (_, _, _) => {
+                for (pixel, radius) in (start..).zip(radii) {
+                    *radius = self.forced_radius(pixel, class);
+                }
+            }
+        }
+    }
+
+    fn largest_finite(&self) -> f64 {
+        match (&self.stability, &self.gaps.reach) {
+            // the radius rises with the gap, rounded as it may be
+            (Stability::Logits { first, second }, Reach::All(reach)) => {
+                // eight at a time, so that no comparison waits for the last
+                let mut lanes = [0f32; 8];
+                let (eights, rest) = first.as_chunks::<8>();
+                let (others, other_rest) = second.as_chunks::<8>();
+                let rests = rest
+                    .iter()
+                    .zip(other_rest)
+                    .map(|(first, second)| first - second);
+                for (first, second) in eights.iter().zip(others) {
+                    for lane in 0..8 {
+                        let gap = first[lane] - second[lane];
+                        lanes[lane] = if gap > lanes[lane] { gap } else { lanes[lane] };
+                    }
+                }
+                let gap = lanes.into_iter().chain(rests).fold(0.0, f32::max);
+                (f64::from(gap) * reach).min(f64::MAX)
+            }
+            (_, _) => {
+                let finite = self.radii().into_iter().filter(|radius| radius.is_finite());
+                finite.fold(0.0, f64::max)
+            }
+        }
     }
 
     /// The image.
@@ -278,22 +253,248 @@ impl<'a> Margins<'a> {
         &self.premises
     }
 
-    /// Lower bound of the radius to make `pixel` predict `class`: the pairwise bound against the
-    /// top class, for any p; 0 where it is predicted already.
+    /// The conventions.
+    pub fn conventions(&self) -> &Conventions {
+        &self.conventions
+    }
+
+    /// About the largest finite radius; 0 if there is none.
+    pub(crate) fn largest(&self) -> f64 {
+        self.largest
+    }
+
+    /// Lower bound of the radius to make `pixel` predict `class`, 0 where it is predicted already:
+    /// the pairwise bound against each class above it, or the exact cost, as the conventions say.
     pub(crate) fn forced_radius(&self, pixel: usize, class: u8) -> f64 {
         let top = self.predictions[pixel];
         if top == class {
             return 0.0;
         }
-        let logit =
-            |class: u8| self.image.logits[usize::from(class) * self.predictions.len() + pixel];
-        self.gap.radius(logit(top), logit(class))
+        let wanted = self.image.plane(class)[pixel];
+        match self.gaps.reach {
+            Reach::All(reach) => {
+                let logit = match &self.stability {
+                    Stability::Logits { first, .. } => first[pixel],
+                    Stability::Radii(_) => self.image.plane(top)[pixel],
+                };
+                let pairwise = self.gaps.radius(logit, wanted, reach);
+                if self.conventions.forced == Forced::Exact && self.premises.norm.p() == 2.0 {
+                    pairwise.max(self.water_level(pixel, class))
+                } else {
+                    pairwise
+                }
+            }
+            Reach::Pairs(classes, _) => {
+                let others = (0..=u8::MAX).take(classes).filter(|&j| j != class);
+                let radius = |j: u8| {
+                    let logit = self.image.plane(j)[pixel];
+                    self.gaps.radius(logit, wanted, self.gaps.pair(class, j))
+                };
+                others.map(radius).fold(0.0, f64::max)
+            }
+        }
+    }
+
+    /// Exact l2 cost of forcing a class: raise it to a level, cut all above down to it. The level
+    /// is the mean of what it moves; certificates.md calls it water-filling. Rounded down.
+    fn water_level(&self, pixel: usize, class: u8) -> f64 {
+        let classes = self.image.grid().classes;
+        let wanted = self.image.plane(class)[pixel];
+        let mut above: Vec<f64> = (0..=u8::MAX)
+            .take(classes)
+            .map(|j| self.gaps.margin(self.image.plane(j)[pixel], wanted))
+            .filter(|&margin| margin > 0.0)
+            .collect();
+        above.sort_unstable_by(|a, b| b.total_cmp(a));
+        // logits relative to the forced one, which is 0
+        let (mut sum, mut moved) = (0.0, 1.0);
+        for &margin in &above {
+            if margin * moved <= sum {
+                break;
+            }
+            sum += margin;
+            moved += 1.0;
+        }
+        let level = sum / moved;
+        let cut = above.iter().map(|margin| (margin - level).max(0.0).powi(2));
+        let cost = level * level + cut.sum::<f64>();
+        // The level is off by K roundings, its square and the sum by as many again; the cost is
+        // flat around the best level. Differences err by their minuend, which is in the sum too.
+        let slack = 1.0 - (8.0 * classes as f64 + 32.0) * f64::EPSILON;
+        floor_of_normal(cost.sqrt() * slack * finite(1.0 / self.premises.lipschitz)).min(f64::MAX)
+    }
+}
+
+/// From gaps of two logits to radii, rounded down.
+#[derive(Clone, Debug)]
+struct Gaps {
+    /// 2·eta or 4·eta, rounded up.
+    etas: f64,
+    reach: Reach,
+}
+
+/// Radius of a gap of 1.
+#[derive(Clone, Debug)]
+enum Reach {
+    /// Of any two classes.
+    All(f64),
+    /// Of each two: [y·classes + j].
+    Pairs(usize, Vec<f64>),
+}
+
+impl Gaps {
+    fn new(premises: &Premises, reach: Reach) -> Self {
+        let etas = premises.claim.etas() * premises.eta;
+        Gaps { etas, reach }
+    }
+
+    fn pair(&self, y: u8, j: u8) -> f64 {
+        match &self.reach {
+            Reach::All(reach) => *reach,
+            Reach::Pairs(classes, table) => table[usize::from(y) * classes + usize::from(j)],
+        }
+    }
+
+    /// Gap of two logits less 2·eta, at least 0. Each subtraction is off by half of 2^-52 of what
+    /// it gives, which the factor behind it takes back.
+    fn margin(&self, top: f32, below: f32) -> f64 {
+        const DOWN: f64 = 1.0 - f64::EPSILON;
+        let gap = (f64::from(top) - f64::from(below)) * DOWN;
+        let margin = (gap - self.etas) * DOWN;
+        if margin > 0.0 { margin } else { 0.0 }
+    }
+
+    fn radius(&self, top: f32, below: f32, reach: f64) -> f64 {
+        let margin = self.margin(top, below);
+        // 0·inf: classes with equal rows and equal logits are tied
+        let largest = if reach.is_finite() { f64::MAX } else { reach };
+        if margin > 0.0 {
+            floor_of_normal(margin * reach).min(largest)
+        } else {
+            0.0
+        }
+    }
+}
+
+/// A quotient rounded down, finite, and 0 where it would lose digits below the normal range.
+fn finite(quotient: f64) -> f64 {
+    floor_of_normal(quotient * (1.0 - 4.0 * f64::EPSILON)).min(f64::MAX)
+}
+
+fn floor_of_normal(value: f64) -> f64 {
+    if value < f64::MIN_POSITIVE {
+        0.0
+    } else {
+        value
+    }
+}
+
+/// Pixels at a time: their state stays in the fastest cache.
+const BLOCK: usize = 1024;
+
+/// The two largest logits of some pixels in a row, and the class of the largest.
+struct Block {
+    pixels: usize,
+    first: [f32; BLOCK],
+    second: [f32; BLOCK],
+    /// A number, so that all four move in lanes of one width.
+    class: [f32; BLOCK],
+    /// Bits of v - v: not 0 for what is no number.
+    odd: u32,
+}
+
+impl Block {
+    fn first(&self) -> &[f32] {
+        &self.first[..self.pixels]
+    }
+
+    fn second(&self) -> &[f32] {
+        &self.second[..self.pixels]
+    }
+
+    fn classes(&self) -> impl Iterator<Item = u8> {
+        /// Added to a small whole number, it leaves that number in the lowest bits.
+        const WHOLE: f32 = (1 << 23) as f32;
+        let classes = self.class[..self.pixels].iter();
+        classes.map(|class| (class + WHOLE).to_bits() as u8)
+    }
+
+    /// Takes N classes at once, so that the state is loaded and stored once for all of them.
+    #[expect(clippy::eq_op, reason = "v - v is 0 of every number, and of nothing else")]
+    fn take<const N: usize>(&mut self, planes: [&[f32]; N], classes: [f32; N]) {
+        let n = self.pixels;
+        let planes = planes.map(|plane| &plane[..n]);
+        let (first, second) = (&mut self.first[..n], &mut self.second[..n]);
+        let class = &mut self.class[..n];
+        let mut odd = 0;
+        for i in 0..n {
+            let (mut top, mut next, mut top_class) = (first[i], second[i], class[i]);
+            for k in 0..N {
+                let v = planes[k][i];
+                let lower = if v < top { v } else { top };
+                next = if lower > next { lower } else { next };
+                // classes rise, so that the last one taken is the largest
+                let taken = if v > top { classes[k] } else { 0.0 };
+                top_class = if taken > top_class { taken } else { top_class };
+                top = if v > top { v } else { top };
+                odd |= (v - v).to_bits();
+            }
+            (first[i], second[i], class[i]) = (top, next, top_class);
+        }
+        self.odd |= odd;
+    }
+}
+
+/// Calls `each` with every block of pixels in order; one pass over the logits.
+fn top_two(image: &Image, mut each: impl FnMut(&Block)) -> Result<()> {
+    let mut block = Block {
+        pixels: 0,
+        first: [0.0; BLOCK],
+        second: [0.0; BLOCK],
+        class: [0.0; BLOCK],
+        odd: 0,
+    };
+    let grid = image.grid();
+    let classes: Vec<u8> = (0..=u8::MAX).take(grid.classes).collect();
+    for start in (0..grid.pixels()).step_by(BLOCK) {
+        let pixels = BLOCK.min(grid.pixels() - start);
+        block.pixels = pixels;
+        block.first.fill(f32::NEG_INFINITY);
+        block.second.fill(f32::NEG_INFINITY);
+        block.class.fill(0.0);
+        let plane = |class: u8| &image.plane(class)[start..][..pixels];
+        let (sixes, rest) = classes.as_chunks::<6>();
+        for six in sixes.iter() {
+            let planes = six.map(plane);
+            block.take(planes, six.map(f32::from));
+        }
+        for &class in rest {
+            let planes = [plane(class)];
+            block.take(planes, [f32::from(class)]);
+        }
+        if block.odd != 0 {
+            return Err(not_finite(image));
+        }
+        each(&block);
+    }
+    Ok(())
+}
+
+fn not_finite(image: &Image) -> Error {
+    let pixels = image.grid().pixels();
+    let odd = |value: &f32| !value.is_finite();
+    let index = image.logits().iter().position(odd).unwrap_or_default();
+    Error::LogitNotFinite {
+        pixel: index % pixels,
+        class: index / pixels,
+        value: image.logits()[index],
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Norm;
     use crate::testing::{TIGHT, below_and_close};
 
     const TWO: Grid = Grid {
@@ -303,11 +504,7 @@ mod tests {
     };
 
     fn premises(norm: Norm, lipschitz: f64) -> Premises {
-        Premises {
-            norm,
-            lipschitz,
-            eta: 0.0,
-        }
+        Premises::new(norm, lipschitz, 0.0).unwrap()
     }
 
     fn radius(logits: &[f32; 2], premises: Premises) -> f64 {
@@ -317,86 +514,12 @@ mod tests {
     }
 
     #[test]
-    fn grid() {
-        for (classes, height, width) in [
-            (0, 1, 1),
-            (1, 1, 1),
-            (257, 1, 1),
-            (2, 0, 1),
-            (2, 1, 0),
-            (2, usize::MAX, 2),
-        ] {
-            assert_eq!(
-                Grid::new(classes, height, width),
-                Err(Error::Grid {
-                    classes,
-                    height,
-                    width
-                })
-            );
-        }
-        assert_eq!(Grid::new(256, 3, 5).unwrap().pixels(), 15);
-        let unchecked = Grid {
-            classes: 1,
-            height: 1,
-            width: 1,
-        };
-        assert!(matches!(
-            Image::new(unchecked, &[0.0], None, None),
-            Err(Error::Grid { .. })
-        ));
-    }
-
-    #[test]
-    fn lipschitz() {
-        for bad in [f64::NAN, 0.0, -0.0, -1.0, f64::INFINITY] {
-            assert!(
-                matches!(
-                    premises(Norm::L2, bad).check(),
-                    Err(Error::Lipschitz { .. })
-                ),
-                "{bad}"
-            );
-        }
-    }
-
-    #[test]
-    fn eta() {
-        for bad in [f64::NAN, -1.0, f64::INFINITY] {
-            let premises = Premises {
-                eta: bad,
-                ..premises(Norm::L2, 1.0)
-            };
-            assert!(matches!(premises.check(), Err(Error::Eta { .. })), "{bad}");
-        }
-    }
-
-    #[test]
-    fn length() {
-        assert_eq!(
-            Image::new(TWO, &[0.0; 3], None, None).unwrap_err(),
-            Error::Length {
-                what: "logits",
-                got: 3,
-                expected: 2
-            }
-        );
-        assert_eq!(
-            Image::new(TWO, &[0.0; 2], Some(&[]), None).unwrap_err(),
-            Error::Length {
-                what: "labels",
-                got: 0,
-                expected: 1
-            }
-        );
-    }
-
-    #[test]
     fn logit_not_finite() {
         let grid = Grid::new(3, 1, 2).unwrap();
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let logits = [0.0, 0.0, 0.0, 0.0, 0.0, bad];
-            let error = Image::new(grid, &logits, None, None).unwrap_err();
+            let image = Image::new(grid, &logits, None, None).unwrap();
+            let error = margins(&image, &premises(Norm::L2, 1.0)).unwrap_err();
             assert!(
                 matches!(
                     error,
@@ -410,21 +533,6 @@ mod tests {
             );
             assert!(predictions(grid, &logits).is_err());
         }
-    }
-
-    #[test]
-    fn label_out_of_range() {
-        let error = Image::new(TWO, &[0.0; 2], Some(&[2]), Some(255)).unwrap_err();
-        assert_eq!(
-            error,
-            Error::LabelOutOfRange {
-                pixel: 0,
-                label: 2,
-                classes: 2
-            }
-        );
-        assert!(Image::new(TWO, &[0.0; 2], Some(&[255]), Some(255)).is_ok());
-        assert!(Image::new(TWO, &[0.0; 2], Some(&[255]), None).is_err());
     }
 
     #[test]
@@ -467,11 +575,7 @@ mod tests {
 
     #[test]
     fn eta_is_taken_twice() {
-        let p = Premises {
-            norm: Norm::L1,
-            lipschitz: 1.0,
-            eta: 0.125,
-        };
+        let p = Premises::new(Norm::L1, 1.0, 0.125).unwrap();
         below_and_close(radius(&[1.0, 0.0], p), 0.75, TIGHT).unwrap();
         assert_eq!(radius(&[1.0, 0.75], p), 0.0);
         assert_eq!(radius(&[1.0, 0.0], Premises { eta: f64::MAX, ..p }), 0.0);

@@ -1,18 +1,19 @@
 //! What is measured on an image, and which pixels an attack has to change for it.
 //!
-//! Pixel accuracy, false negative rate, stability: paper 001 eqs 7, 10, 15-21. Class IoU:
-//! appendix B. A pixel that is wrong already, or tied, has radius 0. Void pixels count nowhere,
-//! except in stability, which knows no labels.
+//! Pixel accuracy, false negative rate, stability: paper 001 eqs 7, 10, 15-21. Class IoU and what
+//! else depends on pixels lost and gained: appendix B. A pixel that is wrong already, or tied, has
+//! radius 0. Void pixels count nowhere, except where no labels are asked for.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::margin::{Margins, check_length};
-use crate::share::Share;
+use crate::joint::Ratio;
+use crate::margin::Margins;
+use crate::share::{Share, Value};
 
-/// A number in [0, 1] of one image. Written `accuracy`, `stability`, `fnr:1`, `iou:1`.
+/// A number in [0, 1] of one image. Written as in [`Metric::NAMES`], K a class: `iou:1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Metric {
@@ -20,157 +21,276 @@ pub enum Metric {
     Accuracy,
     /// Share of pixels whose prediction is the clean one; needs no labels.
     Stability,
-    /// False negative rate of a class: share of its pixels predicted otherwise.
+    /// Share of the pixels of a class that are predicted as it.
+    Recall(u8),
+    /// False negative rate of a class: share of its pixels predicted otherwise, 1 - recall.
     Fnr(u8),
+    /// False positive rate of a class: share of all other pixels predicted as it.
+    Fpr(u8),
+    /// 1 - false positive rate.
+    Specificity(u8),
+    /// Share of the pixels predicted as a class that are labelled so.
+    Precision(u8),
+    /// 2·intersection over the sum of both sizes, also called F1.
+    Dice(u8),
     /// Intersection over union of a class.
     Iou(u8),
+    /// Mean of the recall of the classes in the label.
+    MeanClassAccuracy,
+    /// Mean of the IoU of the classes in the label.
+    Miou,
+    /// Share of the objects of a class in the label that are not lost ([`crate::Objects`]).
+    Objects(u8),
+    /// The same of the objects in the clean prediction, each pixel kept as long as it is predicted
+    /// so; needs no labels.
+    StableObjects(u8),
 }
 
 /// Which of its pixels an attack changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// A pixel that counts for the value is lost.
+    /// A pixel that counts for the value is lost; for false positives, a pixel goes wrong.
     Lose,
     /// A pixel elsewhere becomes this class.
     Gain,
 }
 
+/// How the value follows from what is lost and gained.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// The share that is left of one list.
+    Count,
+    /// A ratio of what is lost of one list and gained of another.
+    Ratio(Ratio),
+    /// A mean of shares or ratios of the classes in the label.
+    Mean,
+    /// The share of objects that is left.
+    Objects,
+}
+
 impl Metric {
-    /// Whether attacks push the value down; only the false negative rate is pushed up.
+    /// The names, K standing for a class.
+    pub const NAMES: [&str; 13] = [
+        "accuracy",
+        "stability",
+        "recall:K",
+        "fnr:K",
+        "fpr:K",
+        "specificity:K",
+        "precision:K",
+        "dice:K",
+        "iou:K",
+        "mean-class-accuracy",
+        "miou",
+        "objects:K",
+        "stable-objects:K",
+    ];
+
+    /// The metric of that index in [`Self::NAMES`].
+    fn of(index: usize, class: u8) -> Self {
+        match index {
+            0 => Metric::Accuracy,
+            1 => Metric::Stability,
+            2 => Metric::Recall(class),
+            3 => Metric::Fnr(class),
+            4 => Metric::Fpr(class),
+            5 => Metric::Specificity(class),
+            6 => Metric::Precision(class),
+            7 => Metric::Dice(class),
+            8 => Metric::Iou(class),
+            9 => Metric::MeanClassAccuracy,
+            10 => Metric::Miou,
+            11 => Metric::Objects(class),
+            _ => Metric::StableObjects(class),
+        }
+    }
+
+    /// Whether attacks push the value down; the rates of false decisions are pushed up.
     pub fn higher_is_better(self) -> bool {
-        !matches!(self, Metric::Fnr(_))
+        !matches!(self, Metric::Fnr(_) | Metric::Fpr(_))
     }
 
     /// Whether labels are needed.
     pub fn needs_labels(self) -> bool {
-        self != Metric::Stability
+        !matches!(self, Metric::Stability | Metric::StableObjects(_))
+    }
+
+    /// The class it is about, if it is about one.
+    pub fn class(self) -> Option<u8> {
+        match self {
+            Metric::Accuracy | Metric::Stability | Metric::MeanClassAccuracy | Metric::Miou => None,
+            Metric::Recall(class)
+            | Metric::Fnr(class)
+            | Metric::Fpr(class)
+            | Metric::Specificity(class)
+            | Metric::Precision(class)
+            | Metric::Dice(class)
+            | Metric::Iou(class)
+            | Metric::Objects(class)
+            | Metric::StableObjects(class) => Some(class),
+        }
     }
 
     /// [`Error::ClassOutOfRange`] where the class is not one of `classes`.
     pub fn check(self, classes: usize) -> Result<()> {
-        match self {
-            Metric::Fnr(class) | Metric::Iou(class) if usize::from(class) >= classes => {
+        match self.class() {
+            Some(class) if usize::from(class) >= classes => {
                 Err(Error::ClassOutOfRange { class, classes })
             }
             _ => Ok(()),
         }
     }
 
-    /// `share` as a bound that errs against us: rounded down where higher is better, else up.
-    pub fn cautious(self, share: Share) -> f64 {
+    /// `value` as a bound that errs against us: rounded down where higher is better, else up.
+    pub fn cautious(self, value: Value) -> f64 {
         if self.higher_is_better() {
-            share.lower()
+            value.lower()
         } else {
-            share.upper()
+            value.upper()
         }
     }
 
-    /// The value of given predictions, exactly; `None` where it is undefined (0/0).
-    ///
-    /// `reference` are the labels, for stability the clean predictions; pixels whose reference is
-    /// `ignore` do not count, except in stability. For IoU it is undefined where the label lacks
-    /// the class. Errors: [`Error::Length`].
-    pub fn value(
-        self,
-        predictions: &[u8],
-        reference: &[u8],
-        ignore: Option<u8>,
-    ) -> Result<Option<Share>> {
-        check_length("predictions", predictions.len(), reference.len())?;
-        let ignore = ignore.filter(|_| self.needs_labels());
-        let pairs = predictions
-            .iter()
-            .zip(reference)
-            .filter(|&(_, &r)| Some(r) != ignore);
-        let [mut hit, mut miss, mut extra] = [0; 3];
-        for (&predicted, &expected) in pairs {
-            match self {
-                Metric::Accuracy | Metric::Stability => {
-                    *(if predicted == expected {
-                        &mut hit
-                    } else {
-                        &mut miss
-                    }) += 1
-                }
-                Metric::Fnr(class) | Metric::Iou(class) => {
-                    match (predicted == class, expected == class) {
-                        (true, true) => hit += 1,
-                        (false, true) => miss += 1,
-                        (true, false) => extra += 1,
-                        (false, false) => {}
-                    }
-                }
-            }
+    /// Whether `a` is worse than `b` for sure, however they are rounded.
+    pub fn is_worse(self, a: Value, b: Value) -> bool {
+        match (a, b, self.higher_is_better()) {
+            (Value::Share(a), Value::Share(b), true) => a < b,
+            (Value::Share(a), Value::Share(b), false) => a > b,
+            (a, b, true) => a.upper() < b.lower(),
+            (a, b, false) => a.lower() > b.upper(),
         }
-        let share = match self {
-            Metric::Accuracy | Metric::Stability => Share::new(hit, hit + miss),
-            Metric::Fnr(_) => Share::new(miss, hit + miss),
-            Metric::Iou(_) => Share::new(hit, hit + miss + extra),
+    }
+
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Metric::Iou(_) => Kind::Ratio(Ratio::Iou),
+            Metric::Dice(_) => Kind::Ratio(Ratio::Dice),
+            Metric::Precision(_) => Kind::Ratio(Ratio::Precision),
+            Metric::MeanClassAccuracy | Metric::Miou => Kind::Mean,
+            Metric::Objects(_) | Metric::StableObjects(_) => Kind::Objects,
+            _ => Kind::Count,
+        }
+    }
+
+    /// The share of `left` of `all`, or of what is gone for the rates of false decisions.
+    pub(crate) fn share(self, left: usize, all: usize) -> Share {
+        let counted = if self.higher_is_better() {
+            left
+        } else {
+            all - left
         };
-        Ok((hit + miss > 0).then_some(share))
+        Share::new(counted, all)
     }
 
-    /// The value over a data set whose every image is attacked within the same budget: the sum of
-    /// numerators over the sum of denominators; `None` for no image.
-    ///
-    /// Exact for accuracy, stability and false negative rate; [`Error::NotPooled`] for IoU, where
-    /// the worst images together are not the worst data set. [`Error::TooManyPixels`] from 2^53.
-    pub fn pooled(self, shares: impl IntoIterator<Item = Share>) -> Result<Option<Share>> {
-        if let Metric::Iou(_) = self {
-            return Err(Error::NotPooled { metric: self });
-        }
-        const EXACT: u64 = 1 << f64::MANTISSA_DIGITS;
-        let mut sum = Share {
-            numerator: 0,
-            denominator: 0,
-        };
-        for share in shares {
-            sum.numerator = sum.numerator.saturating_add(share.numerator);
-            sum.denominator = sum.denominator.saturating_add(share.denominator);
-        }
-        match sum.denominator {
-            0 => Ok(None),
-            1..EXACT => Ok(Some(sum)),
-            EXACT.. => Err(Error::TooManyPixels),
-        }
-    }
-
-    /// Value of the clean prediction.
-    pub(crate) fn clean(self, margins: &Margins) -> Result<Option<Share>> {
+    /// Labels, or the clean predictions where none are asked for. Errors: those of
+    /// [`Self::check`], [`Error::LabelsMissing`].
+    pub(crate) fn reference<'a>(self, margins: &'a Margins) -> Result<&'a [u8]> {
         self.check(margins.image().grid().classes)?;
-        let reference = match (self, margins.image().labels()) {
-            (Metric::Stability, _) => margins.predictions(),
-            (_, Some(labels)) => labels,
-            (_, None) => return Err(Error::LabelsMissing { metric: self }),
-        };
-        self.value(margins.predictions(), reference, margins.image().ignore())
+        match margins.image().labels() {
+            _ if !self.needs_labels() => Ok(margins.predictions()),
+            Some(labels) => Ok(labels),
+            None => Err(Error::LabelsMissing { metric: self }),
+        }
     }
 
-    /// Calls `each(change, pixel, radius)` for every pixel that counts, row by row.
-    pub(crate) fn radii(self, margins: &Margins, mut each: impl FnMut(Change, usize, f64)) {
-        let (predictions, ignore) = (margins.predictions(), margins.image().ignore());
-        // Without labels only stability comes here, and it looks at none.
-        let labels = margins.image().labels().unwrap_or(predictions);
-        for (pixel, (&radius, (&predicted, &label))) in margins
-            .radii()
-            .iter()
-            .zip(predictions.iter().zip(labels))
-            .enumerate()
-        {
-            let if_right = if predicted == label { radius } else { 0.0 };
-            match self {
-                Metric::Stability => each(Change::Lose, pixel, radius),
-                _ if Some(label) == ignore => {}
-                Metric::Accuracy => each(Change::Lose, pixel, if_right),
-                Metric::Fnr(class) | Metric::Iou(class) if label == class => {
-                    each(Change::Lose, pixel, if_right)
-                }
-                Metric::Iou(class) => {
-                    each(Change::Gain, pixel, margins.forced_radius(pixel, class))
-                }
-                Metric::Fnr(_) => {}
+    /// Calls `each(first pixel, radii, whether each is of the list)` for blocks of pixels, row by
+    /// row. Nothing for the means, which have lists for each class.
+    ///
+    /// Block by block, so that radii are computed in lanes, without a branch on any pixel.
+    fn blocks(
+        self,
+        margins: &Margins,
+        list: Change,
+        mut each: impl FnMut(usize, &[f64], &[bool]),
+    ) -> Result<()> {
+        const BLOCK: usize = 1024;
+        let reference = self.reference(margins)?;
+        let (class, of_class, forced) = match (self, list) {
+            (Metric::Accuracy | Metric::Stability, Change::Lose) => (0, None, false),
+            (Metric::Fpr(class) | Metric::Specificity(class), Change::Lose)
+            | (Metric::Precision(class) | Metric::Dice(class) | Metric::Iou(class), Change::Gain) => {
+                (class, Some(false), true)
             }
+            (
+                Metric::Recall(class)
+                | Metric::Fnr(class)
+                | Metric::Precision(class)
+                | Metric::Dice(class)
+                | Metric::Iou(class),
+                Change::Lose,
+            ) => (class, Some(true), false),
+            _ => return Ok(()),
+        };
+        let (mut radii, mut listed) = ([0.0; BLOCK], [false; BLOCK]);
+        for (block, labels) in reference.chunks(BLOCK).enumerate() {
+            let start = block * BLOCK;
+            let (radii, listed) = (&mut radii[..labels.len()], &mut listed[..labels.len()]);
+            margins
+                .image()
+                .counted(start, labels, self.needs_labels(), listed);
+            if let Some(wanted) = of_class {
+                for (listed, &label) in listed.iter_mut().zip(labels) {
+                    *listed &= (label == class) == wanted;
+                }
+            }
+            if forced {
+                margins.forced_radii(start, class, radii);
+            } else {
+                margins.stability_radii(start, radii);
+                // what is wrong already is lost already
+                let predictions = &margins.predictions()[start..][..labels.len()];
+                for (radius, (predicted, label)) in
+                    radii.iter_mut().zip(predictions.iter().zip(labels))
+                {
+                    *radius = if predicted == label { *radius } else { 0.0 };
+                }
+            }
+            each(start, radii, listed);
         }
+        Ok(())
+    }
+
+    /// Calls `each(pixel, radius)` for the pixels of one of the lists, row by row.
+    pub(crate) fn each(
+        self,
+        margins: &Margins,
+        list: Change,
+        mut each: impl FnMut(usize, f64),
+    ) -> Result<()> {
+        self.blocks(margins, list, |start, radii, listed| {
+            for (at, (&radius, &listed)) in radii.iter().zip(listed).enumerate() {
+                if listed {
+                    each(start + at, radius);
+                }
+            }
+        })
+    }
+
+    /// The radii of one of the lists, with room for one more.
+    pub(crate) fn radii(self, margins: &Margins, list: Change) -> Result<Vec<f64>> {
+        Ok(self.gather(margins, list, |_| true)?.0)
+    }
+
+    /// Those radii of one of the lists that are to be kept; how many the list has, and how many of
+    /// them are 0. Without a branch on any pixel: what is kept is hard to foresee.
+    pub(crate) fn gather(
+        self,
+        margins: &Margins,
+        list: Change,
+        keep: impl Fn(f64) -> bool,
+    ) -> Result<(Vec<f64>, [usize; 2])> {
+        // more than any list holds; what is not touched takes no memory
+        let mut found = vec![0.0; margins.predictions().len() + 1];
+        let [mut kept, mut all, mut free] = [0; 3];
+        self.blocks(margins, list, |_, radii, listed| {
+            for (&radius, &listed) in radii.iter().zip(listed) {
+                found[kept] = radius;
+                kept += usize::from(listed & keep(radius));
+                free += usize::from(listed & (radius == 0.0));
+            }
+            all += listed.iter().filter(|listed| **listed).count();
+        })?;
+        found.truncate(kept);
+        Ok((found, [all, free]))
     }
 }
 
@@ -178,25 +298,33 @@ impl FromStr for Metric {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let class = |class: &str| class.parse().ok();
-        let metric = match text.split_once(':') {
-            None if text == "accuracy" => Some(Metric::Accuracy),
-            None if text == "stability" => Some(Metric::Stability),
-            Some(("fnr", k)) => class(k).map(Metric::Fnr),
-            Some(("iou", k)) => class(k).map(Metric::Iou),
-            _ => None,
+        let (name, class) = match text.split_once(':') {
+            None => (text.to_owned(), None),
+            Some((name, class)) => (format!("{name}:K"), Some(class)),
         };
-        metric.ok_or_else(|| Error::Metric { got: text.into() })
+        let refuse = || Error::Metric { got: text.into() };
+        let index = Self::NAMES.iter().position(|known| *known == name);
+        let class = match class {
+            None => 0,
+            // no sign, no leading zeros: one name each
+            Some(class) => class
+                .parse()
+                .ok()
+                .filter(|number: &u8| number.to_string() == class)
+                .ok_or_else(refuse)?,
+        };
+        Ok(Self::of(index.ok_or_else(refuse)?, class))
     }
 }
 
 impl fmt::Display for Metric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Metric::Accuracy => f.pad("accuracy"),
-            Metric::Stability => f.pad("stability"),
-            Metric::Fnr(class) => f.pad(&format!("fnr:{class}")),
-            Metric::Iou(class) => f.pad(&format!("iou:{class}")),
+        let class = self.class().unwrap_or_default();
+        let index = (0..Self::NAMES.len()).find(|&index| Self::of(index, class) == *self);
+        let name = index.map_or("", |index| Self::NAMES[index]);
+        match name.strip_suffix('K') {
+            Some(name) => f.pad(&format!("{name}{class}")),
+            None => f.pad(name),
         }
     }
 }
@@ -221,7 +349,8 @@ mod tests {
 
     #[test]
     fn metric() {
-        for text in ["accuracy", "stability", "fnr:0", "iou:255"] {
+        for name in Metric::NAMES {
+            let text = name.replace('K', "255");
             assert_eq!(text.parse::<Metric>().unwrap().to_string(), text);
         }
         for bad in [
@@ -229,11 +358,14 @@ mod tests {
             "Accuracy",
             "iou",
             "iou:",
+            "iou:K",
             "iou:256",
             "iou:-1",
+            "iou:+1",
+            "fnr:01",
             "fnr:1:2",
             "accuracy:1",
-            "dice:1",
+            "miou:1",
         ] {
             assert_eq!(
                 bad.parse::<Metric>(),
@@ -244,72 +376,31 @@ mod tests {
 
     #[test]
     fn class_out_of_range() {
-        for metric in [Metric::Fnr(3), Metric::Iou(3)] {
-            assert_eq!(
-                metric.check(3),
-                Err(Error::ClassOutOfRange {
-                    class: 3,
-                    classes: 3
-                })
-            );
+        for name in Metric::NAMES {
+            let metric: Metric = name.replace('K', "3").parse().unwrap();
             assert_eq!(metric.check(4), Ok(()));
+            let expected = match metric.class() {
+                Some(class) => Err(Error::ClassOutOfRange { class, classes: 3 }),
+                None => Ok(()),
+            };
+            assert_eq!(metric.check(3), expected);
         }
     }
 
     #[test]
-    fn values_by_hand() {
-        let share = |numerator, denominator| {
-            Ok(Some(Share {
-                numerator,
-                denominator,
-            }))
-        };
-        let (predictions, labels) = ([0, 1, 1, 1, 2], [0, 0, 1, 9, 1]);
-        let value = |metric: Metric| metric.value(&predictions, &labels, Some(9));
-        assert_eq!(value(Metric::Accuracy), share(2, 4));
-        assert_eq!(value(Metric::Stability), share(2, 5));
-        assert_eq!(value(Metric::Fnr(1)), share(1, 2));
-        assert_eq!(value(Metric::Iou(1)), share(1, 3));
-        assert_eq!(value(Metric::Iou(2)), Ok(None), "not in the label");
-        assert_eq!(value(Metric::Fnr(2)), Ok(None));
-        assert_eq!(Metric::Accuracy.value(&[1], &[9], Some(9)), Ok(None));
-        assert_eq!(Metric::Accuracy.value(&[1], &[9], None), share(0, 1));
-        assert!(matches!(
-            Metric::Accuracy.value(&[1], &[], None),
-            Err(Error::Length {
-                got: 1,
-                expected: 0,
-                ..
+    fn worse_means_for_sure() {
+        let share = |n, d| {
+            Value::Share(Share {
+                numerator: n,
+                denominator: d,
             })
-        ));
-    }
-
-    #[test]
-    fn not_pooled() {
-        assert_eq!(
-            Metric::Iou(1).pooled([]),
-            Err(Error::NotPooled {
-                metric: Metric::Iou(1)
-            })
-        );
-    }
-
-    #[test]
-    fn too_many_pixels() {
-        let share = Share {
-            numerator: 1,
-            denominator: (1 << 53) - 1,
         };
-        assert_eq!(Metric::Accuracy.pooled([share]), Ok(Some(share)));
-        assert_eq!(
-            Metric::Accuracy.pooled([share, share]),
-            Err(Error::TooManyPixels)
-        );
-        assert_eq!(
-            Metric::Accuracy.pooled([share; 3000]),
-            Err(Error::TooManyPixels),
-            "more than 64 bits"
-        );
-        assert_eq!(Metric::Accuracy.pooled([]), Ok(None));
+        assert!(Metric::Accuracy.is_worse(share(1, 3), share(1, 2)));
+        assert!(!Metric::Accuracy.is_worse(share(2, 4), share(1, 2)));
+        assert!(Metric::Fpr(0).is_worse(share(1, 2), share(1, 3)));
+        let about = |lower, upper| Value::Real { lower, upper };
+        assert!(Metric::Miou.is_worse(about(0.1, 0.2), about(0.3, 0.4)));
+        assert!(!Metric::Miou.is_worse(about(0.1, 0.3), about(0.3, 0.4)));
+        assert!(Metric::Fnr(0).is_worse(share(1, 2), about(0.3, 0.4)));
     }
 }

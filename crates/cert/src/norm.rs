@@ -5,6 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::error::{Error, Result};
+use crate::pow::{self, POW_ERROR};
 
 /// An lp norm, 1 <= p <= inf. Written `1`, `1.5`, `2`, `inf`; read also as `l2`, `linf`.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
@@ -40,16 +41,25 @@ impl Norm {
             1.0 => 1.0,
             f64::INFINITY => 0.5,
             2.0 => std::f64::consts::FRAC_1_SQRT_2.next_down(),
-            // The exponent carries 2 roundings, exp2 the error of `POWER_ERROR`.
-            p => ((1.0 - p) / p).exp2() * (1.0 - POWER_ERROR),
+            p => pow::gap_factor(p) * (1.0 - 2.0 * POW_ERROR),
+        }
+    }
+
+    /// values^max(0, 1/2 - 1/p), rounded up: the l2 norm of that many numbers is at most this
+    /// times their lp norm. `values` is at least 1.
+    pub(crate) fn to_l2(self, values: usize) -> f64 {
+        let values = values as f64;
+        match self.0 {
+            ..=2.0 => 1.0,
+            f64::INFINITY => values.sqrt().next_up(),
+            p => {
+                // 1/2 - 1/p = 1/e; an e that is too small errs upwards, as values >= 1
+                let e = 2.0 * p / (p - 2.0) * (1.0 - 4.0 * f64::EPSILON);
+                pow::root(values, e) * (1.0 + 2.0 * POW_ERROR)
+            }
         }
     }
 }
-
-/// Assumed bound of the relative error of `powf` and `exp2` on ordinary arguments.
-/// Rust promises none; the mathematical libraries in use stay below 1 unit in the last place
-/// (2^-52), this leaves a factor of 32.
-pub(crate) const POWER_ERROR: f64 = 1.0 / (1u64 << 47) as f64;
 
 impl FromStr for Norm {
     type Err = Error;
@@ -97,6 +107,12 @@ impl Budget {
         } else {
             Err(Error::Budget { got: eps })
         }
+    }
+
+    /// A number known to be one.
+    pub(crate) fn known(eps: f64) -> Self {
+        debug_assert!((0.0..=f64::INFINITY).contains(&eps), "budget {eps}");
+        Budget(eps)
     }
 
     /// The number, 0 to inf.

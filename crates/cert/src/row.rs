@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::certificate::Certificate;
 use crate::error::Result;
-use crate::{Budget, Goal, Metric, Norm, Premises};
+use crate::{Budget, Claim, Conventions, Goal, Metric, Norm, Premises};
 
 /// Version of the format of heads and rows.
 pub const FORMAT: u32 = 1;
@@ -57,6 +57,12 @@ pub struct Head<S> {
     /// Norm of the budgets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub norm: Option<Norm>,
+    /// Whether the claim is about the exact function or the program that gave the logits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Claim>,
+    /// How metrics are read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conventions: Option<Conventions>,
     /// The tensor in which budgets are measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
@@ -82,6 +88,8 @@ impl<S> Head<S> {
             lipschitz: None,
             lipschitz_source: None,
             norm: None,
+            claim: None,
+            conventions: None,
             unit: None,
             eta: None,
             eta_source: None,
@@ -122,6 +130,15 @@ impl<S> Head<S> {
         }
     }
 
+    /// With whose predictions are certified, and how metrics are read.
+    pub fn claim(self, claim: Claim, conventions: Conventions) -> Self {
+        Head {
+            claim: Some(claim),
+            conventions: Some(conventions),
+            ..self
+        }
+    }
+
     /// With the seed.
     pub fn seed(self, seed: u64) -> Self {
         Head {
@@ -146,6 +163,17 @@ pub enum Question {
     Worst(Budget),
     /// Q2: the budget below which a goal is out of reach.
     Budget(Goal),
+}
+
+impl Question {
+    /// Of a row that asks one thing.
+    pub(crate) fn of(eps: Option<Budget>, goal: Option<&Goal>) -> Option<Self> {
+        match (eps, goal) {
+            (Some(eps), None) => Some(Question::Worst(eps)),
+            (None, Some(goal)) => Some(Question::Budget(goal.clone())),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Question {
@@ -199,7 +227,7 @@ impl Row {
             kind: RowKind::Row,
             image: image.into(),
             metric,
-            norm: premises.norm,
+            norm: premises.budgets,
             clean: None,
             value: None,
             eps: None,
@@ -248,11 +276,7 @@ impl Row {
 
     /// What was asked; `None` of a row that asks nothing, or two things.
     pub fn question(&self) -> Option<Question> {
-        match (self.eps, &self.goal) {
-            (Some(eps), None) => Some(Question::Worst(eps)),
-            (None, Some(goal)) => Some(Question::Budget(goal.clone())),
-            _ => None,
-        }
+        Question::of(self.eps, self.goal.as_ref())
     }
 
     /// Names of the fields of [`Self::csv`].
@@ -295,6 +319,8 @@ mod tests {
         norm: Norm::LINF,
         lipschitz: 0.5,
         eta: 0.0,
+        claim: crate::Claim::Function,
+        budgets: Norm::LINF,
     };
 
     fn with_certificate(metric: &str, test: impl Fn(Row, Option<&Certificate>)) {

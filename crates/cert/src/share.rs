@@ -86,6 +86,72 @@ impl fmt::Display for Share {
     }
 }
 
+/// A value in [0, 1]: of metrics that count an exact fraction, of means a number between two.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value {
+    /// Exactly this.
+    Share(Share),
+    /// At least `lower`, at most `upper`; a bound where both are the same.
+    Real {
+        /// Rounded down.
+        lower: f64,
+        /// Rounded up.
+        upper: f64,
+    },
+}
+
+impl Value {
+    /// A bound that is this very number.
+    pub(crate) fn bound(number: f64) -> Self {
+        Value::Real {
+            lower: number,
+            upper: number,
+        }
+    }
+
+    /// Rounded down.
+    pub fn lower(self) -> f64 {
+        match self {
+            Value::Share(share) => share.lower(),
+            Value::Real { lower, .. } => lower,
+        }
+    }
+
+    /// Rounded up.
+    pub fn upper(self) -> f64 {
+        match self {
+            Value::Share(share) => share.upper(),
+            Value::Real { upper, .. } => upper,
+        }
+    }
+
+    /// To the nearest, for values that are no bounds.
+    pub fn nearest(self) -> f64 {
+        match self {
+            Value::Share(share) => share.nearest(),
+            Value::Real { lower, upper } => lower.midpoint(upper),
+        }
+    }
+
+    /// The exact fraction of the metrics that count.
+    pub fn share(self) -> Option<Share> {
+        match self {
+            Value::Share(share) => Some(share),
+            Value::Real { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Share(share) => share.fmt(f),
+            Value::Real { lower, upper } if lower == upper => lower.fmt(f),
+            Value::Real { lower, upper } => write!(f, "{lower} to {upper}"),
+        }
+    }
+}
+
 /// `value` with `digits` decimals, rounded down (towards minus infinity): for lower bounds.
 /// Exact: .08999 at 3 digits is `0.089`.
 pub fn round_down(value: f64, digits: usize) -> String {

@@ -318,11 +318,7 @@ mod tests {
 
     fn rows(metric: &str, readings: &[Option<f64>], unreachable: bool) -> (Entry, Summary) {
         let metric: Metric = metric.parse().unwrap();
-        let premises = Premises {
-            norm: Norm::L2,
-            lipschitz: 1.0,
-            eta: 0.0,
-        };
+        let premises = Premises::new(Norm::L2, 1.0, 0.0).unwrap();
         let mut summary = Summary::new(&[metric], &[0.1], &[]);
         for reading in readings {
             let mut row = Row::new("a", metric, &premises).worst(None, Budget::new(0.1).unwrap());

@@ -9,6 +9,7 @@ macro_rules! say {
 }
 
 mod cmd;
+mod conventions;
 mod fail;
 mod interrupt;
 mod output;

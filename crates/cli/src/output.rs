@@ -64,6 +64,12 @@ impl Rows {
         Ok(())
     }
 
+    /// Writes a row of another kind: for JSON lines and the file; the columns of CSV and the table
+    /// of images have no place for it.
+    pub fn push_other<T: Serialize>(&mut self, row: &T) -> Result<()> {
+        self.json(&serde_json::to_string(row)?)
+    }
+
     /// A line on standard output; where its reader has gone, a file is still written to its end.
     fn print(&mut self, line: &str) -> Result<()> {
         match print_line(line) {

@@ -233,16 +233,6 @@ fn models() {
         "30x32",
     ];
     refused(&arguments, &["30x32", "multiples of 8"], None);
-    let arguments = [
-        "certify",
-        "--model",
-        text(&model),
-        "--data",
-        text(&data),
-        "--norm",
-        "1",
-    ];
-    refused(&arguments, &["l1", "l2"], None);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! One picture, certified and attacked: the project's law is certified ≤ attacked ≤ clean.
 
-use certiseg_cert::{self as cert, Budget, Metric, Norm, Premises, Share};
+use certiseg_cert::{self as cert, Budget, Metric, Premises, Value};
 
 use crate::attack::Attacked;
 use crate::attack::pgd::{Pgd, Scene, Target, pgd};
@@ -33,9 +33,9 @@ pub struct Comparison {
 /// What is certified of one metric.
 pub struct Bounds {
     /// Its value on the clean picture.
-    pub clean: Share,
+    pub clean: Value,
     /// Its worst value within each budget.
-    pub worst: Vec<Share>,
+    pub worst: Vec<Value>,
 }
 
 /// The strongest attack found within a budget.
@@ -47,7 +47,7 @@ pub struct Strike {
     /// Its l2 distance.
     pub distance: f64,
     /// Value of each metric on the worst attacked picture for it; `None` where undefined.
-    pub values: Vec<Option<Share>>,
+    pub values: Vec<Option<Value>>,
 }
 
 impl Arena {
@@ -89,16 +89,11 @@ impl Arena {
         let [height, width] = self.size;
         let picture = sample.image_f32();
         let logits = self.certifier.logits(&picture)?;
-        let premises = Premises {
-            norm: Norm::L2,
-            lipschitz: self.lipschitz,
-            eta: logits.eta,
-        };
+        let premises = self.certifier.premises(logits.eta)?;
         let budgets = eps.iter().map(|&eps| Budget::new(eps));
         let budgets = budgets.collect::<cert::Result<Vec<_>>>()?;
         let image = cert::Image::new(logits.grid, &logits.values, Some(labels), Some(VOID))?;
-        let margins = cert::margins(&image, &premises)?;
-        let prediction = margins.predictions().to_vec();
+        let margins = self.certifier.margins(&image, &premises)?;
         let bound = |metric: &Metric| {
             let certificate = metric.certify(&margins)?;
             Ok(certificate.map(|certificate| Bounds {
@@ -114,11 +109,9 @@ impl Arena {
             height,
             width,
         };
-        let value = |metric: Metric, attacked: &[u8]| match metric {
-            Metric::Stability => metric.value(attacked, &prediction, None),
-            _ => metric.value(attacked, labels, Some(VOID)),
-        };
-        let clean = metrics.iter().map(|&metric| value(metric, &prediction));
+        let clean = metrics
+            .iter()
+            .map(|&metric| margins.value(metric, margins.predictions()));
         let mut strongest = clean.collect::<cert::Result<Vec<_>>>()?;
         let mut strikes = Vec::new();
         let id = Rng::hash(sample.id.as_bytes());
@@ -134,10 +127,10 @@ impl Arena {
             };
             let classes = self.certifier.classes(&attacked.image)?;
             for (best, &metric) in strongest.iter_mut().zip(metrics) {
-                let now = value(metric, &classes)?;
+                let now = margins.value(metric, &classes)?;
                 if now
                     .zip(*best)
-                    .is_some_and(|(now, best)| worse(metric, now, best))
+                    .is_some_and(|(now, best)| metric.is_worse(now, best))
                 {
                     *best = now;
                 }
@@ -158,14 +151,6 @@ impl Arena {
     }
 }
 
-/// Whether an attacker prefers `a` to `b`.
-fn worse(metric: Metric, a: Share, b: Share) -> bool {
-    match metric.higher_is_better() {
-        true => a < b,
-        false => a > b,
-    }
-}
-
 impl Comparison {
     /// Every (metric, budget) at which an attack reached a worse value than was certified possible:
     /// a wrong constant or a wrong certificate. Must be empty.
@@ -174,7 +159,7 @@ impl Comparison {
         for (at, strike) in self.strikes.iter().enumerate() {
             for (index, &metric) in metrics.iter().enumerate() {
                 let pair = self.bounds[index].as_ref().zip(strike.values[index]);
-                if pair.is_some_and(|(bounds, hit)| worse(metric, hit, bounds.worst[at])) {
+                if pair.is_some_and(|(bounds, hit)| metric.is_worse(hit, bounds.worst[at])) {
                     violations.push((metric, strike.eps));
                 }
             }

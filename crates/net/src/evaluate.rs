@@ -1,6 +1,6 @@
 //! Figures of a network on labelled samples, by the judge's own metrics.
 
-use certiseg_cert::{self as cert, Budget, Metric, Norm, Premises};
+use certiseg_cert::{self as cert, Budget, Metric};
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Sample, VOID};
@@ -47,16 +47,11 @@ pub fn evaluate(network: &Network, samples: &[Sample]) -> Result<Evaluation> {
         let logits = certifier.logits(&sample.image_f32())?;
         let mask = sample.mask.as_deref();
         let image = cert::Image::new(logits.grid, &logits.values, mask, Some(VOID))?;
-        let premises = Premises {
-            norm: Norm::L2,
-            lipschitz: certifier.lipschitz(),
-            eta: logits.eta,
-        };
-        let margins = cert::margins(&image, &premises)?;
+        let margins = certifier.margins(&image, &certifier.premises(logits.eta)?)?;
         if let Some(certificate) = Metric::Accuracy.certify(&margins)? {
-            let clean = certificate.clean();
-            correct[0] += clean.numerator;
-            correct[1] += clean.denominator;
+            let clean = certificate.clean().share();
+            correct[0] += clean.map_or(0, |share| share.numerator);
+            correct[1] += clean.map_or(0, |share| share.denominator);
             certified.push(certificate.worst(budget).lower());
         }
         let pairs = margins.predictions().iter().zip(mask.unwrap_or_default());

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use certiseg_cert::{self as cert, Audit, Grid};
+use certiseg_cert::{self as cert, Audit, ClassHead, Grid, Image, Margins, Norm, Premises};
 
 use crate::error::{Error, Result};
 use crate::node::{Conv, Node, Weights, Wrap, check_size, forward, on, per_channel, walk};
@@ -113,6 +113,26 @@ impl Network {
         }
     }
 
+    /// The rows of a last layer that mixes the classes pixel by pixel, and the constant of all
+    /// that comes before it, times its scale; `None` where the network ends otherwise.
+    fn head(&self, height: usize, width: usize) -> Result<Option<(ClassHead, f64)>> {
+        let last = self
+            .nodes
+            .iter()
+            .rposition(|n| !matches!(n, Node::Shift { .. }));
+        let Some((at, Node::Conv(conv))) = last.map(|at| (at, &self.nodes[at])) else {
+            return Ok(None);
+        };
+        if [conv.kernel, conv.stride, conv.padding] != [1, 1, 0] || conv.scale == 0.0 {
+            return Ok(None);
+        }
+        let features = cert::audit(&self.layers(&self.nodes[..at]), height, width)?;
+        let constant = features.lipschitz * f64::from(conv.scale.abs());
+        let rows = self.tensors[&conv.weight_name()].clone();
+        let head = ClassHead::new(conv.out, rows)?;
+        Ok(Some((head, constant.next_up())))
+    }
+
     /// The weights on a device in a precision.
     pub fn on_device(&self, device: &Device, dtype: DType) -> OnDevice {
         let (mut kernels, mut channels) = (BTreeMap::new(), BTreeMap::new());
@@ -145,8 +165,13 @@ impl Network {
     /// Those of [`Network::audit`].
     pub fn certifier(&self, height: usize, width: usize) -> Result<Certifier> {
         let device = Device::flex();
+        let audit = self.audit(height, width)?;
+        let head = self.head(height, width)?;
+        let constant = head.as_ref().map_or(audit.lipschitz, |(_, l)| *l);
         Ok(Certifier {
-            audit: self.audit(height, width)?,
+            constant,
+            head: head.map(|(head, _)| head),
+            audit,
             network: self.clone(),
             single: self.on_device(&device, DType::F32),
             double: self.on_device(&device, DType::F64),
@@ -221,6 +246,9 @@ impl OnDevice {
 pub struct Certifier {
     network: Network,
     audit: Audit,
+    head: Option<ClassHead>,
+    /// Of the features before the head, or of all.
+    constant: f64,
     single: OnDevice,
     double: OnDevice,
     size: [usize; 2],
@@ -233,6 +261,35 @@ impl Certifier {
     /// The audited constant at the size of the pictures.
     pub fn lipschitz(&self) -> f64 {
         self.audit.lipschitz
+    }
+
+    /// What certificates of logits with this error rest on: with a head the constant is that of the
+    /// features.
+    ///
+    /// # Errors
+    /// Those of the judge.
+    pub fn premises(&self, eta: f64) -> Result<Premises> {
+        Ok(Premises::new(Norm::L2, self.constant, eta)?)
+    }
+
+    /// Margins under [`Certifier::premises`], converted or not: by class pairs where the rows of
+    /// the head are known.
+    ///
+    /// # Errors
+    /// Those of the judge.
+    pub fn margins<'a>(&self, image: &Image<'a>, premises: &Premises) -> Result<Margins<'a>> {
+        Ok(match &self.head {
+            Some(head) => cert::margins_with_head(image, premises, head)?,
+            None => cert::margins(image, premises)?,
+        })
+    }
+
+    /// Where the constant of [`Certifier::premises`] comes from, for head rows.
+    pub fn lipschitz_source(&self) -> &'static str {
+        match self.head {
+            Some(_) => "audited from the weights; of the features, with the rows of the head",
+            None => "audited from the weights",
+        }
     }
 
     /// f32 logits of one picture (3, H, W) in [0, 1]. `eta` is their largest difference to an f64

@@ -14,13 +14,22 @@ use certiseg_net::node::{Conv, Node, Wrap};
 use certiseg_net::parameters::Parameters;
 use certiseg_net::train::{State, Train, train};
 
-const METRICS: [Metric; 6] = [
+const METRICS: [Metric; 15] = [
     Metric::Accuracy,
     Metric::Stability,
+    Metric::Recall(1),
     Metric::Fnr(0),
     Metric::Fnr(1),
+    Metric::Fpr(0),
+    Metric::Specificity(1),
+    Metric::Precision(1),
+    Metric::Dice(0),
     Metric::Iou(0),
     Metric::Iou(2),
+    Metric::MeanClassAccuracy,
+    Metric::Miou,
+    Metric::Objects(1),
+    Metric::StableObjects(0),
 ];
 const EPS: [f64; 4] = [0.0, 0.05, 0.3, 1.0];
 
@@ -50,13 +59,13 @@ fn law(network: &Network, samples: &[Sample]) -> (u64, u64) {
 
 fn flips(seen: &Comparison) -> (u64, u64) {
     let bounds = seen.bounds[0].as_ref().unwrap();
-    let clean = bounds.clean.numerator;
+    let clean = bounds.clean.share().unwrap().numerator;
     let (mut gained, mut allowed) = (0, 0);
     for (strike, worst) in seen.strikes.iter().zip(&bounds.worst) {
         assert!(strike.distance <= strike.eps);
         assert!(strike.image.iter().all(|x| (0.0..=1.0).contains(x)));
-        gained += clean - strike.values[0].unwrap().numerator;
-        allowed += clean - worst.numerator;
+        gained += clean - strike.values[0].unwrap().share().unwrap().numerator;
+        allowed += clean - worst.share().unwrap().numerator;
     }
     (gained, allowed)
 }
@@ -202,7 +211,7 @@ fn a_network_that_blinds_its_own_arithmetic_is_certified_nothing() {
         .compare(&sample, &METRICS, &[0.0], &Pgd::default(), 7)
         .unwrap();
     assert!(seen.premises.eta > 1.0);
-    assert_eq!(seen.bounds[0].as_ref().unwrap().worst[0].numerator, 0);
+    assert_eq!(seen.bounds[0].as_ref().unwrap().worst[0].lower(), 0.0);
 }
 
 #[test]

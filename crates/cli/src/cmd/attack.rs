@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use certiseg_cert::{Metric, Share, mean_lower, mean_upper, round_down, round_up};
+use certiseg_cert::{Metric, Value, mean_lower, mean_upper, round_down, round_up};
 use certiseg_net::attack::pgd::Pgd;
 use certiseg_net::compare::{Arena, Comparison};
 use clap::Args;
@@ -113,7 +113,7 @@ fn rows(image: &str, metrics: &[Metric], seen: &Comparison) -> Result<()> {
                 eps: strike.eps,
                 clean: bounds.map(|b| b.clean.nearest()),
                 certified: bounds.map(|b| metric.cautious(b.worst[at])),
-                attacked: strike.values[index].map(Share::nearest),
+                attacked: strike.values[index].map(Value::nearest),
                 distance: strike.distance,
                 attack: "pgd",
             };

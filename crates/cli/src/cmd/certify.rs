@@ -5,15 +5,19 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use certiseg_cert::{Budget, Goal, Grid, Image, Metric, Norm, Premises, Row, Summary, margins};
-use certiseg_net::data::{LogitsFile, VOID};
+use certiseg_cert::{
+    Budget, Certificate, Claim, ClassHead, Conventions, CurveRow, DatasetRow, Goal, Grid, Image,
+    Margins, Metric, Norm, Pool, Premises, Row, Summary, margins, margins_with_head,
+};
+use certiseg_net::data::{LogitsFile, Map, VOID, read_head, write_maps};
 use certiseg_net::network::Certifier;
 use clap::Args;
 use serde::Serialize;
 
+use crate::conventions::{ConventionArgs, word};
 use crate::fail::{STOPPED, Usage};
 use crate::interrupt;
-use crate::output::{Format, Rows, head, print_line, table};
+use crate::output::{Format, Rows, head, make_dir, print_line, table};
 use crate::progress::Progress;
 use crate::source::{DataArgs, Item, Pictures};
 
@@ -41,18 +45,48 @@ pub struct Certify {
         allow_negative_numbers = true
     )]
     eta: f64,
-    /// Norm of the budget: 1, 2, inf or any p of at least 1
+    /// Rows of the last layer, npz with `weight` (K,C); --lipschitz is then that of the features
+    /// before it, and radii are by class pairs. A model's own head is known
+    #[arg(long, requires = "logits")]
+    head: Option<PathBuf>,
+    /// Norm of the budget: 1, 2, inf or any p of at least 1. Budgets of a model are converted from
+    /// l2; for logits it is the norm of --lipschitz, unless there is --dimension
     #[arg(long, default_value = "2")]
     norm: Norm,
+    /// Number of values of the attacked tensor: --lipschitz is in l2, budgets of --norm are
+    /// converted
+    #[arg(long, requires = "logits")]
+    dimension: Option<usize>,
+    /// What is certified: function (of the exact weights), or program (that gave the logits, eta
+    /// taken twice as often)
+    #[arg(long, default_value = "function", value_parser = word::<Claim>)]
+    claim: Claim,
+    /// Only these pixels count: a PNG of the size of the logits, black is out
+    #[arg(long)]
+    region: Option<PathBuf>,
+    #[command(flatten)]
+    conventions: ConventionArgs,
     /// Budgets, comma-separated; 0.05,0.1,0.2 where a metric has no --until either
     #[arg(long, allow_hyphen_values = true)]
     eps: Option<String>,
-    /// accuracy, stability, fnr:CLASS or iou:CLASS; repeatable
+    /// accuracy, stability, recall:K, fnr:K, fpr:K, specificity:K, precision:K, dice:K, iou:K,
+    /// mean-class-accuracy, miou, objects:K or stable-objects:K, K a class; repeatable
     #[arg(long = "metric")]
     metrics: Vec<Metric>,
-    /// A degradation, for example 'accuracy<=0.5' or 'fnr:1>=0.7'; repeatable
+    /// A degradation, for example 'accuracy<=0.5', 'fnr:1>=0.7' or stability@50; repeatable
     #[arg(long)]
     until: Vec<Goal>,
+    /// The data set as a whole too: counts of all images pooled, each attacked within the budget
+    #[arg(long)]
+    dataset: bool,
+    /// The whole curve of every image and metric in at most so many points, as rows
+    #[arg(long, num_args = 0..=1, default_missing_value = "65", value_name = "POINTS",
+          value_parser = clap::value_parser!(u16).range(2..))]
+    curve: Option<u16>,
+    /// Folder for one npz per image: predictions, radii, and per metric the budgets or places at
+    /// which the worst attack takes each pixel
+    #[arg(long)]
+    maps: Option<PathBuf>,
     /// Folder for rows.jsonl
     #[arg(long)]
     out: Option<PathBuf>,
@@ -78,6 +112,11 @@ struct Settings<'a> {
     ignore: Option<i64>,
     limit: Option<u32>,
     eta: Option<f64>,
+    head: Option<&'a Path>,
+    dimension: Option<usize>,
+    region: Option<&'a Path>,
+    dataset: bool,
+    curve: Option<u16>,
 }
 
 impl Certify {
@@ -88,17 +127,28 @@ impl Certify {
             None if self.asks_worst() => vec![0.05, 0.1, 0.2],
             None => Vec::new(),
         };
+        if self.format != Format::Jsonl && self.out.is_none() {
+            let lost = match (self.curve, self.dataset, self.format) {
+                (Some(_), _, _) => Some("--curve gives rows that are shown nowhere"),
+                (None, true, Format::Csv) => {
+                    Some("--dataset gives rows that CSV has no columns for")
+                }
+                _ => None,
+            };
+            if let Some(lost) = lost {
+                return Err(Usage::error(lost, "give --format jsonl, or --out DIR"));
+            }
+        }
         let budgets = eps.iter().map(|&eps| Ok(Budget::new(eps)?));
         let budgets: Vec<Budget> = budgets.collect::<Result<_>>()?;
         let mut source = Source::open(&self)?;
         let metrics = self.metrics(source.labelled(), source.classes())?;
-        let premises = Premises {
-            norm: self.norm,
-            lipschitz: source.lipschitz(),
-            eta: self.eta,
-        };
-        premises.check()?;
+        // fails on a constant, a norm or conventions that mean nothing, before any picture is read
+        let premises = source.premises(&self, self.eta)?;
         Grid::new(source.classes(), 1, 1)?;
+        let conventions = Conventions::from(self.conventions);
+        let region = self.region.as_deref().map(read_region).transpose()?;
+        let region = region.as_ref();
         let pictures = source.pictures();
         let settings = Settings {
             model: self.model.as_deref(),
@@ -115,28 +165,49 @@ impl Certify {
             ignore: self.data.ignore,
             limit: self.data.limit,
             eta: self.logits.as_ref().map(|_| self.eta),
+            head: self.head.as_deref(),
+            dimension: self.dimension,
+            region: self.region.as_deref(),
+            dataset: self.dataset,
+            curve: self.curve,
         };
         let head = head(&settings)
             .lipschitz(premises.lipschitz, source.lipschitz_source())
             .unit(self.norm, source.unit())
+            .claim(self.claim, conventions)
             .eta_source(source.eta_source());
         let mut rows = Rows::open(self.format, self.out.as_deref(), &head)?;
         let mut summary = Summary::new(&metrics, &eps, &self.until);
         let progress = Progress::new("certify", source.len());
+        let pool = |&metric: &Metric| {
+            let goals = self.until.iter().any(|goal| goal.metric == metric);
+            Ok(Pool::new(metric, source.classes(), &budgets, goals)?)
+        };
+        let mut pools = match self.dataset {
+            true => metrics.iter().map(pool).collect::<Result<Vec<_>>>()?,
+            false => Vec::new(),
+        };
+        if let Some(dir) = &self.maps {
+            make_dir(dir)?;
+        }
         let mut done = 0;
         interrupt::listen()?;
         while let Some(item) = source.next()? {
             if interrupt::asked() {
                 progress.finish();
-                say!("stopped after {done} images; nothing was kept");
+                say!("stopped after {done} images; no rows were kept");
                 return Ok(ExitCode::from(STOPPED));
             }
-            let eta = item.eta;
-            let premises = Premises { eta, ..premises };
+            let premises = source.premises(&self, item.eta)?;
+            let context = || format!("image {}", item.id);
             let image = Image::new(item.grid, &item.logits, item.labels.as_deref(), Some(VOID));
-            let image = image.with_context(|| format!("image {}", item.id))?;
-            let margins =
-                margins(&image, &premises).with_context(|| format!("image {}", item.id))?;
+            let mut image = image.with_context(context)?;
+            if let Some(region) = region {
+                image = image.region(region.of(item.grid)?).with_context(context)?;
+            }
+            let margins = source.margins(&image, &premises).with_context(context)?;
+            let margins = margins.with(conventions)?;
+            let mut maps = Maps::new(&margins);
             for &metric in &metrics {
                 let certificate = metric.certify(&margins)?;
                 let certificate = certificate.as_ref();
@@ -151,15 +222,37 @@ impl Certify {
                     summary.add(&row);
                     rows.push(&row)?;
                 }
+                if let (Some(points), Some(certificate)) = (self.curve, certificate) {
+                    let points = points.into();
+                    rows.push_other(&CurveRow::of(&item.id, certificate, points, &premises))?;
+                }
+                if let (Some(_), Some(certificate)) = (&self.maps, certificate) {
+                    maps.add(certificate)?;
+                }
+            }
+            for pool in &mut pools {
+                pool.add(&margins).with_context(context)?;
+            }
+            if let Some(dir) = &self.maps {
+                maps.write(dir, &item.id)?;
             }
             done += 1;
             progress.set(done, "");
         }
+        let mut dataset = Vec::new();
+        for pool in &pools {
+            dataset.extend(DatasetRow::of(pool, &budgets, &self.until, &premises)?);
+        }
+        dataset.iter().try_for_each(|row| rows.push_other(row))?;
         progress.finish();
         let path = rows.finish()?;
         if self.format == Format::Table {
             let (header, lines) = summary.lines();
             print_line(&table(&header, &lines))?;
+            if self.dataset {
+                let (header, lines) = DatasetRow::lines(&dataset);
+                print_line(&table(&header, &lines))?;
+            }
             print_line(&footer(done, &premises, &source))?;
         }
         if let Some(path) = path {
@@ -188,8 +281,7 @@ impl Certify {
         for metric in metrics {
             metric.check(classes)?;
             if metric.needs_labels() && !labelled {
-                let hint =
-                    "store an array `labels` (N,H,W) beside the logits, or ask for stability";
+                let hint = "store an array `labels` (N,H,W) beside the logits, or ask for stability or stable-objects:K";
                 return Err(Usage::error(
                     format!("{metric} needs labels and there are none"),
                     hint,
@@ -203,10 +295,90 @@ impl Certify {
     }
 }
 
+/// The maps of one picture, by name.
+struct Maps<'a> {
+    margins: &'a Margins<'a>,
+    maps: Vec<(String, Map)>,
+}
+
+impl<'a> Maps<'a> {
+    fn new(margins: &'a Margins<'a>) -> Self {
+        Maps {
+            margins,
+            maps: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, certificate: &Certificate) -> Result<()> {
+        let name = certificate.metric().to_string().replace(':', "_");
+        if let Some(budgets) = certificate.flip_budgets()? {
+            self.maps
+                .push((format!("budget_{name}"), Map::Floats(budgets)));
+        }
+        if let Some([lose, gain]) = certificate.ranks()? {
+            self.maps.push((format!("lose_{name}"), Map::Places(lose)));
+            self.maps.push((format!("gain_{name}"), Map::Places(gain)));
+        }
+        Ok(())
+    }
+
+    fn write(mut self, dir: &Path, id: &str) -> Result<()> {
+        let grid = self.margins.image().grid();
+        let predictions = Map::Bytes(self.margins.predictions().to_vec());
+        self.maps.push(("prediction".into(), predictions));
+        self.maps
+            .push(("radius".into(), Map::Floats(self.margins.radii_f32())));
+        // names of pictures may be paths
+        let file = id.replace(['/', '\\', ':'], "__");
+        write_maps(
+            &dir.join(format!("{file}.npz")),
+            [grid.height, grid.width],
+            &self.maps,
+        )?;
+        Ok(())
+    }
+}
+
+/// The pixels that count, (height, width).
+struct Region {
+    size: [usize; 2],
+    inside: Vec<bool>,
+}
+
+impl Region {
+    fn of(&self, grid: Grid) -> Result<&[bool]> {
+        let [height, width] = self.size;
+        if self.size == [grid.height, grid.width] {
+            return Ok(&self.inside);
+        }
+        Err(Usage::error(
+            format!(
+                "the region is {height}x{width}, logits are {}x{}",
+                grid.height, grid.width
+            ),
+            "draw the region at the size of the logits",
+        ))
+    }
+}
+
+fn read_region(path: &Path) -> Result<Region> {
+    let open = || {
+        image::ImageReader::open(path)?
+            .with_guessed_format()?
+            .decode()
+    };
+    let picture = open().with_context(|| format!("cannot read the region {}", path.display()))?;
+    let grey = picture.to_luma8();
+    Ok(Region {
+        size: [grey.height() as usize, grey.width() as usize],
+        inside: grey.iter().map(|&value| value > 0).collect(),
+    })
+}
+
 fn footer(images: usize, premises: &Premises, source: &Source) -> String {
     format!(
         "{images} images; l{} in {}; L = {} ({}); values are certified: worst within eps, rounded against us",
-        premises.norm,
+        premises.budgets,
         source.unit(),
         certiseg_cert::round_up(premises.lipschitz, 6),
         source.lipschitz_source(),
@@ -231,11 +403,11 @@ enum Source {
     Model {
         pictures: Box<Pictures>,
         certifier: Box<Certifier>,
-        lipschitz: f64,
     },
     File {
         file: Box<LogitsFile>,
         lipschitz: f64,
+        head: Option<ClassHead>,
         eta: f64,
         next: usize,
     },
@@ -249,6 +421,7 @@ impl Source {
             return Ok(Source::File {
                 file: Box::new(LogitsFile::open(path, args.data.ignore.unwrap_or(255))?),
                 lipschitz: args.lipschitz.ok_or_else(missing)?,
+                head: args.head.as_deref().map(read_head).transpose()?,
                 eta: args.eta,
                 next: 0,
             });
@@ -256,19 +429,10 @@ impl Source {
         let hint = "give --model FILE with --data DIR, or --logits FILE with --lipschitz L";
         let model = args.model.as_ref();
         let model = model.ok_or_else(|| Usage::error("nothing to certify", hint))?;
-        if args.norm != Norm::L2 {
-            let message = format!(
-                "budgets in l{} for a model whose constant is in l2",
-                args.norm
-            );
-            let hint = "use --norm 2; costs of another norm would be unsound";
-            return Err(Usage::error(message, hint));
-        }
         let pictures = Pictures::open(model, &args.data)?;
         let [height, width] = pictures.size;
         let certifier = pictures.model.network.certifier(height, width)?;
         Ok(Source::Model {
-            lipschitz: certifier.lipschitz(),
             certifier: Box::new(certifier),
             pictures: Box::new(pictures),
         })
@@ -336,15 +500,38 @@ impl Source {
         }
     }
 
-    fn lipschitz(&self) -> f64 {
-        match self {
-            Source::Model { lipschitz, .. } | Source::File { lipschitz, .. } => *lipschitz,
-        }
+    /// What certificates of logits with this error rest on, in the norm that was asked for.
+    fn premises(&self, args: &Certify, eta: f64) -> Result<Premises> {
+        let (premises, values) = match self {
+            Source::Model {
+                pictures,
+                certifier,
+            } => {
+                let [height, width] = pictures.size;
+                (certifier.premises(eta)?, 3 * height * width)
+            }
+            Source::File { lipschitz, .. } => match args.dimension {
+                None => (Premises::new(args.norm, *lipschitz, eta)?, 1),
+                Some(values) => (Premises::new(Norm::L2, *lipschitz, eta)?, values),
+            },
+        };
+        let claim = args.claim;
+        Ok(Premises { claim, ..premises }.in_norm(args.norm, values)?)
+    }
+
+    fn margins<'a>(&self, image: &Image<'a>, premises: &Premises) -> Result<Margins<'a>> {
+        Ok(match self {
+            Source::Model { certifier, .. } => certifier.margins(image, premises)?,
+            Source::File {
+                head: Some(head), ..
+            } => margins_with_head(image, premises, head)?,
+            Source::File { head: None, .. } => margins(image, premises)?,
+        })
     }
 
     fn lipschitz_source(&self) -> &'static str {
         match self {
-            Source::Model { .. } => "audited from the weights",
+            Source::Model { certifier, .. } => certifier.lipschitz_source(),
             Source::File { .. } => "assumed, given by the caller",
         }
     }

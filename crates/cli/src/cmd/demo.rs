@@ -162,12 +162,12 @@ fn pictures(
         ("prediction", picture::classes(prediction, size)),
     ];
     if let Some(certificate) = Metric::Accuracy.certify(margins)? {
-        let taken = certificate.taken(Budget::new(SHOWN)?);
+        let taken = certificate.taken(Budget::new(SHOWN)?)?.unwrap_or_default();
         tiles.push((
             "worst_case",
             picture::worst_case(prediction, &wrong, &taken, size),
         ));
-        if let Some(budgets) = certificate.flip_budgets() {
+        if let Some(budgets) = certificate.flip_budgets()? {
             tiles.push(("flip_budget", picture::budgets(&budgets, size)));
         }
     }

@@ -80,6 +80,7 @@ pub fn logits_npz(dir: &Path) -> PathBuf {
 pub struct Npz {
     logits: Option<([u64; 4], Vec<f32>)>,
     labels: Option<([u64; 3], Vec<i64>)>,
+    weight: Option<([u64; 2], Vec<f32>)>,
 }
 
 impl Npz {
@@ -104,6 +105,14 @@ impl Npz {
         }
     }
 
+    /// With `weight` (K, C), float32: a head.
+    pub fn weight(self, shape: [u64; 2], values: &[f32]) -> Self {
+        Self {
+            weight: Some((shape, values.to_vec())),
+            ..self
+        }
+    }
+
     /// Writes the file.
     pub fn write(self, path: &Path) {
         let mut zip = ZipWriter::new(fs::File::create(path).unwrap());
@@ -114,6 +123,10 @@ impl Npz {
         if let Some((shape, values)) = self.labels {
             let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
             array(&mut zip, "labels", "<i8", &shape, &bytes);
+        }
+        if let Some((shape, values)) = self.weight {
+            let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            array(&mut zip, "weight", "<f4", &shape, &bytes);
         }
         zip.finish().unwrap();
     }

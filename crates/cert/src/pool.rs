@@ -1,0 +1,390 @@
+//! Data sets: every image is attacked within the same budget, and the counts of all are one.
+//!
+//! Counts add up: the worst sum is the sum of the worst. Ratios do not: the worst class IoU of a
+//! data set is a minimum over all choices together (`joint.rs`, Dinkelbach), and adding up the
+//! worst of each image is no bound of it; that sum appears under its own name. The means are means
+//! over classes of these, each class attacked with the whole budget.
+
+use crate::conventions::EmptyPrecision;
+use crate::error::{Error, Result};
+use crate::flip_curve::FlipCurve;
+use crate::frontier::Frontier;
+use crate::goal::Goal;
+use crate::joint::{Hull, Ratio, joint_minimum};
+use crate::margin::Margins;
+use crate::metric::{Kind, Metric};
+use crate::norm::Budget;
+use crate::object;
+use crate::share::{Share, Value};
+use crate::summary::{mean_lower, mean_upper};
+use crate::value::Confusion;
+
+/// One metric of a data set; images are added one by one and can be dropped after.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    metric: Metric,
+    eps: Vec<Budget>,
+    /// Whether curves are kept for Q2.
+    keep: bool,
+    images: usize,
+    undefined: usize,
+    parts: Parts,
+}
+
+#[derive(Clone, Debug)]
+enum Parts {
+    /// Sums of what is left and of all, clean and at each eps.
+    Counts {
+        clean: Share,
+        worst: Vec<Share>,
+        curves: Vec<FlipCurve>,
+    },
+    Ratios {
+        ratio: Ratio,
+        empty: EmptyPrecision,
+        clean: Share,
+        /// Sums of per-image minimisers.
+        minimisers: Vec<Share>,
+        hulls: Vec<Hulls>,
+        frontiers: Vec<Frontier>,
+    },
+    /// A pool for each class.
+    Classes(Vec<Pool>),
+}
+
+/// What an attack within one eps may do to each image.
+#[derive(Clone, Debug, Default)]
+struct Hulls {
+    images: Vec<(u64, Hull)>,
+    /// Whether the class can be wiped out everywhere.
+    all_lost: bool,
+}
+
+const NONE: Share = Share {
+    numerator: 0,
+    denominator: 0,
+};
+
+impl Pool {
+    /// A pool for `classes` classes that answers Q1 at each of `eps`, and with `goals` Q2 too, for
+    /// which it keeps 8 bytes per pixel that counts (for the means: and class).
+    ///
+    /// Errors: [`Error::ClassOutOfRange`].
+    pub fn new(metric: Metric, classes: usize, eps: &[Budget], goals: bool) -> Result<Self> {
+        metric.check(classes)?;
+        let parts = match metric.kind() {
+            Kind::Mean => {
+                let of = |class| match metric {
+                    Metric::Miou => Metric::Iou(class),
+                    _ => Metric::Recall(class),
+                };
+                let class = |class| Pool::new(of(class), classes, eps, goals);
+                let pools = (0..=u8::MAX).take(classes).map(class);
+                Parts::Classes(pools.collect::<Result<_>>()?)
+            }
+            Kind::Ratio(ratio) => Parts::Ratios {
+                ratio,
+                empty: EmptyPrecision::default(),
+                clean: NONE,
+                minimisers: vec![NONE; eps.len()],
+                hulls: vec![
+                    Hulls {
+                        images: Vec::new(),
+                        all_lost: true,
+                    };
+                    eps.len()
+                ],
+                frontiers: Vec::new(),
+            },
+            Kind::Count | Kind::Objects => Parts::Counts {
+                clean: NONE,
+                worst: vec![NONE; eps.len()],
+                curves: Vec::new(),
+            },
+        };
+        Ok(Pool {
+            metric,
+            eps: eps.to_vec(),
+            keep: goals,
+            images: 0,
+            undefined: 0,
+            parts,
+        })
+    }
+
+    /// Adds an image. All images need the same conventions.
+    ///
+    /// Errors: those of [`Metric::certify`], [`Error::TooManyPixels`] from 2^53.
+    pub fn add(&mut self, margins: &Margins) -> Result<()> {
+        let metric = self.metric;
+        let clean_value = margins.value(metric, margins.predictions())?;
+        match &mut self.parts {
+            Parts::Classes(pools) => {
+                for pool in pools {
+                    pool.add(margins)?;
+                }
+            }
+            Parts::Counts {
+                clean,
+                worst,
+                curves,
+            } => {
+                if let Some(value) = clean_value.and_then(Value::share) {
+                    add(clean, value)?;
+                    let curve = object::counted_curve(metric, margins)?;
+                    for (sum, eps) in worst.iter_mut().zip(&self.eps) {
+                        let left = curve.len() - curve.flips(eps.get());
+                        add(sum, metric.share(left, curve.len()))?;
+                    }
+                    curves.extend(self.keep.then_some(curve));
+                }
+            }
+            Parts::Ratios {
+                ratio,
+                empty,
+                clean,
+                minimisers,
+                hulls,
+                frontiers,
+            } => {
+                *empty = margins.conventions().empty_precision;
+                let frontier = metric.frontier(margins)?;
+                let size = frontier.lose.len();
+                let reference = metric.reference(margins)?;
+                let counted = margins.image().all_counted(reference, true);
+                let class = metric.class().unwrap_or_default();
+                let predictions = margins.predictions();
+                let confusion = Confusion::of(class, predictions, reference, &counted);
+                add(clean, ratio.share(size, [confusion.miss, confusion.extra]))?;
+                for ((minimiser, hulls), eps) in minimisers.iter_mut().zip(hulls).zip(&self.eps) {
+                    let of = |pair| Some(ratio.share(size, pair)).filter(|s| s.denominator > 0);
+                    if let Some((_, share)) = frontier.worst(eps.get(), of) {
+                        add(minimiser, share)?;
+                    }
+                    hulls.add(&frontier, eps.get());
+                }
+                frontiers.extend(self.keep.then_some(frontier));
+            }
+        }
+        self.images += 1;
+        self.undefined += usize::from(clean_value.is_none());
+        Ok(())
+    }
+
+    /// The metric.
+    pub fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    /// Images added.
+    pub fn images(&self) -> usize {
+        self.images
+    }
+
+    /// Images on which the metric alone is undefined; with a ratio they count for what they gain.
+    pub fn undefined(&self) -> usize {
+        self.undefined
+    }
+
+    /// The pooled value of the clean predictions; `None` where it is undefined.
+    pub fn clean(&self) -> Option<Value> {
+        match &self.parts {
+            Parts::Counts { clean, .. } => defined(*clean),
+            Parts::Ratios {
+                ratio,
+                empty,
+                clean,
+                ..
+            } => pooled(*ratio, *empty, *clean, false),
+            Parts::Classes(pools) => {
+                let values = pools.iter().filter_map(Pool::clean).collect::<Vec<_>>();
+                mean(&values)
+            }
+        }
+    }
+
+    /// Q1 at each eps: no attack within eps on every image makes the pooled value worse than this.
+    /// Exact for all but the means, which are lower bounds.
+    pub fn worst(&self) -> Vec<Option<Value>> {
+        let at = |index: usize| match &self.parts {
+            Parts::Counts { worst, .. } => defined(worst[index]),
+            Parts::Ratios {
+                ratio,
+                empty,
+                clean,
+                hulls,
+                ..
+            } => {
+                if clean.denominator == 0 && !matches!(ratio, Ratio::Precision) {
+                    return None;
+                }
+                hulls[index].worst(*ratio, *empty)
+            }
+            Parts::Classes(pools) => mean_worst(pools, |pool| pool.worst()[index]),
+        };
+        (0..self.eps.len()).map(at).collect()
+    }
+
+    /// At each eps the sum of the numerators over the sum of the denominators of the worst attack
+    /// on each image by itself: **no bound** of the pooled ratio, which another choice may make
+    /// smaller. `None` for all but the ratios.
+    pub fn sum_of_image_minima(&self) -> Vec<Option<Value>> {
+        match &self.parts {
+            Parts::Ratios { minimisers, .. } => minimisers.iter().copied().map(defined).collect(),
+            _ => vec![None; self.eps.len()],
+        }
+    }
+
+    /// Q2: no attack within a budget below this, the same on every image, makes the pooled value
+    /// reach the goal. For counts the least flip budget that does, exactly; for the others by
+    /// bisection the last budget that is safe for sure, to 2^-30 of itself. `None` where no budget
+    /// is enough, where the value is undefined, and where no curves were kept.
+    ///
+    /// Errors: [`Error::GoalOfOtherMetric`].
+    pub fn budget(&self, goal: &Goal) -> Result<Option<f64>> {
+        if goal.metric != self.metric {
+            return Err(Error::GoalOfOtherMetric {
+                goal: goal.to_string(),
+                metric: self.metric,
+                expected: goal.metric,
+            });
+        }
+        if !self.keep || self.clean().is_none() {
+            return Ok(None);
+        }
+        let Parts::Counts { curves, .. } = &self.parts else {
+            let safe = |eps| {
+                self.worst_at(eps)
+                    .is_some_and(|value| goal.is_out_of_reach(value))
+            };
+            return Ok(last_safe(safe, 1 << 22));
+        };
+        let needed = goal.flips(curves.iter().map(FlipCurve::len).sum());
+        let flips = |eps| curves.iter().map(|curve| curve.flips(eps)).sum::<usize>();
+        if needed > flips(f64::MAX) {
+            return Ok(None);
+        }
+        // below the next number no attack flips enough, which is what the least budget says
+        let last = last_safe(|eps| flips(eps) < needed, 1);
+        Ok(last.map(|eps| {
+            if flips(0.0) >= needed {
+                0.0
+            } else {
+                eps.next_up()
+            }
+        }))
+    }
+
+    /// The pooled worst value at an eps that was not announced; curves were kept.
+    fn worst_at(&self, eps: f64) -> Option<Value> {
+        match &self.parts {
+            Parts::Ratios {
+                ratio,
+                empty,
+                frontiers,
+                ..
+            } => {
+                let mut hulls = Hulls {
+                    images: Vec::new(),
+                    all_lost: true,
+                };
+                for frontier in frontiers {
+                    hulls.add(frontier, eps);
+                }
+                hulls.worst(*ratio, *empty)
+            }
+            Parts::Classes(pools) => mean_worst(pools, |pool| pool.worst_at(eps)),
+            Parts::Counts { curves, .. } => {
+                let all: usize = curves.iter().map(FlipCurve::len).sum();
+                let left = all - curves.iter().map(|curve| curve.flips(eps)).sum::<usize>();
+                defined(self.metric.share(left, all))
+            }
+        }
+    }
+}
+
+impl Hulls {
+    fn add(&mut self, frontier: &Frontier, eps: f64) {
+        let size = frontier.lose.len();
+        let mut pairs = Vec::new();
+        frontier.scan(eps, |[lost, gained]| {
+            pairs.push([lost as u64, gained as u64])
+        });
+        self.all_lost &= pairs.last().is_some_and(|[lost, _]| *lost == size as u64);
+        self.images.push((size as u64, Hull::new(pairs)));
+    }
+
+    fn worst(&self, ratio: Ratio, empty: EmptyPrecision) -> Option<Value> {
+        let [numerator, denominator] = joint_minimum(ratio, &self.images);
+        let share = Share {
+            numerator,
+            denominator,
+        };
+        pooled(ratio, empty, share, self.all_lost)
+    }
+}
+
+/// The mean over the classes that the clean data set has; every value is a lower bound.
+fn mean_worst(pools: &[Pool], worst: impl Fn(&Pool) -> Option<Value>) -> Option<Value> {
+    let values = pools.iter().filter(|pool| pool.clean().is_some());
+    let lower: Option<Vec<f64>> = values.map(|pool| Some(worst(pool)?.lower())).collect();
+    mean_lower(&lower?).map(Value::bound)
+}
+
+fn mean(values: &[Value]) -> Option<Value> {
+    let lower: Vec<f64> = values.iter().map(|value| value.lower()).collect();
+    let upper: Vec<f64> = values.iter().map(|value| value.upper()).collect();
+    Some(Value::Real {
+        lower: mean_lower(&lower)?,
+        upper: mean_upper(&upper)?,
+    })
+}
+
+fn defined(share: Share) -> Option<Value> {
+    (share.denominator > 0).then_some(Value::Share(share))
+}
+
+/// A pooled ratio; precision of nothing, clean or where an attack can lead there, by convention.
+fn pooled(ratio: Ratio, empty: EmptyPrecision, share: Share, all_lost: bool) -> Option<Value> {
+    let zero = Some(Value::Share(Share::new(0, 1)));
+    match (ratio, empty) {
+        (Ratio::Precision, EmptyPrecision::Zero) if all_lost => zero,
+        (Ratio::Precision, EmptyPrecision::One) if share.denominator == 0 => {
+            Some(Value::Share(Share::new(1, 1)))
+        }
+        (Ratio::Precision, EmptyPrecision::Zero) if share.denominator == 0 => zero,
+        _ => defined(share),
+    }
+}
+
+fn add(sum: &mut Share, share: Share) -> Result<()> {
+    const EXACT: u64 = 1 << f64::MANTISSA_DIGITS;
+    sum.numerator = sum.numerator.saturating_add(share.numerator);
+    sum.denominator = sum.denominator.saturating_add(share.denominator);
+    if sum.denominator < EXACT {
+        Ok(())
+    } else {
+        Err(Error::TooManyPixels)
+    }
+}
+
+/// The last budget known to be safe, `safe` being lost once and for all: its bits and those of the
+/// first that is not differ by at most `close`. 0 where none is safe, `None` where all are.
+pub(crate) fn last_safe(safe: impl Fn(f64) -> bool, close: u64) -> Option<f64> {
+    if safe(f64::MAX) {
+        return None;
+    }
+    let (mut out, mut within) = (0, f64::MAX.to_bits());
+    if !safe(0.0) {
+        return Some(0.0);
+    }
+    while within - out > close {
+        let middle = out.midpoint(within);
+        if safe(f64::from_bits(middle)) {
+            out = middle;
+        } else {
+            within = middle;
+        }
+    }
+    Some(f64::from_bits(out))
+}
