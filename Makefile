@@ -1,6 +1,6 @@
 # `make check` is what CI runs; it needs Rust 1.95 with rustfmt and clippy, and nothing else.
 
-.PHONY: check slow demo demo-model bench
+.PHONY: check slow demo demo-model bench peers
 
 check:
 	cargo fmt --all --check
@@ -25,3 +25,8 @@ demo-model:
 
 bench:
 	cargo run --release --locked -p certiseg-cert --example speed
+
+# The same work in Python beside ours; needs numpy and torch in PYTHON.
+PYTHON ?= python3
+peers:
+	$(PYTHON) reference/peers/compare.py

@@ -1,5 +1,6 @@
 //! Median time of certificates on one core, from the logits on: `make bench`. With `--json` one
-//! object, which `make peers` sets beside the same work in Python.
+//! object, which `make peers` sets beside the same work in Python. On Linux also the memory beyond
+//! the logits, as the kernel counts it.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -96,7 +97,40 @@ fn small(picture: &Picture, goals: &[Vec<Goal>]) {
     });
 }
 
+/// A line of this process's status, in KiB; `None` where the kernel keeps none.
+fn status(key: &str) -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+    line.trim_start_matches(':')
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .ok()
+}
+
+/// Peak bytes a pixel of this work, beyond what was there before.
+fn memory(pixels: usize, work: impl FnOnce()) -> Option<f64> {
+    // 5 sets the peak back to what is in use
+    std::fs::write("/proc/self/clear_refs", "5").ok()?;
+    let before = status("VmRSS")?;
+    work();
+    let peak = status("VmHWM")?.saturating_sub(before);
+    Some(peak as f64 * 1024.0 / pixels as f64)
+}
+
 fn main() {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some("--memory") {
+        let metric: Metric = arguments
+            .next()
+            .and_then(|m| m.parse().ok())
+            .expect("a metric");
+        let large = Picture::new(19, 1024);
+        if let Some(bytes) = memory(large.grid.pixels(), || drop(large.values(metric))) {
+            println!("memory beyond the logits, {metric:<22} {bytes:5.1} bytes a pixel");
+        }
+        return;
+    }
     let json = std::env::args().any(|argument| argument == "--json");
     let goal = |metric: &Metric, threshold: &&str| -> Goal {
         let sign = if metric.higher_is_better() {
@@ -203,6 +237,23 @@ fn main() {
         println!(
             "{what:<42} {median:8.2} ms {least:8.2} ms {:6.1} x floor",
             median / floor
+        );
+    }
+    for metric in [
+        "accuracy",
+        "iou:1",
+        "miou",
+        "mean-class-accuracy",
+        "objects:1",
+    ] {
+        // in a process of its own, as freed memory stays with the process
+        let of = std::env::current_exe().expect("its own name");
+        let out = std::process::Command::new(of)
+            .args(["--memory", metric])
+            .output();
+        print!(
+            "{}",
+            String::from_utf8_lossy(&out.expect("a process").stdout)
         );
     }
 }

@@ -65,7 +65,7 @@ impl Metric {
         };
         // what is free is counted, what costs too much left out
         let payable = |radius: f64| (radius > 0.0) & (radius <= eps.get());
-        let (left, [counted, free]) = self.gather(margins, Change::Lose, payable)?;
+        let (left, [counted, free]) = self.gather(margins, Change::Lose, Vec::new(), payable)?;
         let flips = free + flips_once(left, power(margins), eps.get());
         Ok((counted > 0).then(|| Value::Share(self.share(counted - flips, counted))))
     }

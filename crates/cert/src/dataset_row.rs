@@ -180,3 +180,89 @@ impl CurveRow {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{TIGHT, below_and_close};
+    use crate::{Grid, Head, Image, Row, margins};
+
+    /// Two pixels of class 0, one of them wrong, of gaps 1.
+    fn with_pool(metric: &str, test: impl Fn(&Pool, &Certificate, &Premises, &[Budget], &[Goal])) {
+        let metric: Metric = metric.parse().unwrap();
+        let grid = Grid::new(2, 1, 2).unwrap();
+        let image = Image::new(grid, &[1.0, 0.0, 0.0, 1.0], Some(&[0, 0]), None).unwrap();
+        let premises = Premises::new(Norm::LINF, 1.0, 0.0).unwrap();
+        let margins = margins(&image, &premises).unwrap();
+        let eps = [0.0, 0.75].map(|eps| Budget::new(eps).unwrap());
+        let sign = if metric.higher_is_better() {
+            "<=0"
+        } else {
+            ">=1"
+        };
+        let goals: Vec<Goal> = vec![format!("{metric}{sign}").parse().unwrap()];
+        let mut pool = Pool::new(metric, 2, &eps, true).unwrap();
+        pool.add(&margins).unwrap();
+        let certificate = metric.certify(&margins).unwrap().unwrap();
+        test(&pool, &certificate, &premises, &eps, &goals);
+    }
+
+    #[test]
+    fn rows_of_a_pool_and_its_table() {
+        with_pool("iou:0", |pool, _, premises, eps, goals| {
+            let rows = DatasetRow::of(pool, eps, goals, premises).unwrap();
+            assert_eq!([rows[0].value, rows[1].value], [Some(0.5), Some(0.0)]);
+            below_and_close(rows[2].value.unwrap(), 0.5, TIGHT).unwrap();
+            assert_eq!(rows[0].sum_of_image_minima, Some(0.5));
+            assert_eq!(rows[2].question(), Some(Question::Budget(goals[0].clone())));
+            let (header, lines) = DatasetRow::lines(&rows);
+            assert_eq!(header.len(), lines[0].len());
+            assert_eq!(
+                lines[0],
+                ["iou:0", "eps = 0", "1", "0.5000", "0.5000", "0.5000"]
+            );
+            assert_eq!(lines[2][5], "-");
+        });
+        // a rate of false decisions is rounded up
+        with_pool("fnr:0", |pool, _, premises, eps, _| {
+            let rows = DatasetRow::of(pool, eps, &[], premises).unwrap();
+            let third = DatasetRow {
+                value: Some(1.0 / 3.0),
+                ..rows[0].clone()
+            };
+            assert_eq!(DatasetRow::lines(&[third]).1[0][4], "0.3334");
+        });
+    }
+
+    /// Numbers, absent ones, inf and goals come back as they were.
+    #[test]
+    fn rows_survive_json() {
+        fn back<T: Serialize + for<'de> Deserialize<'de> + PartialEq + std::fmt::Debug>(row: &T) {
+            let text = serde_json::to_string(row).unwrap();
+            assert_eq!(&serde_json::from_str::<T>(&text).unwrap(), row, "{text}");
+        }
+        with_pool("fnr:0", |pool, certificate, premises, eps, goals| {
+            DatasetRow::of(pool, eps, goals, premises)
+                .unwrap()
+                .iter()
+                .for_each(back);
+            back(&CurveRow::of("a", certificate, 9, premises));
+            let row = Row::new("a/b", certificate.metric(), premises);
+            back(
+                &row.clone()
+                    .worst(Some(certificate), Budget::new(f64::INFINITY).unwrap()),
+            );
+            back(&row.clone().worst(None, eps[1]));
+            back(&row.budget(Some(certificate), &goals[0]).unwrap());
+            let head = Head::new("p", "1", vec![1])
+                .seed(7)
+                .eta(1e-9)
+                .git(Some("x"));
+            let conventions = crate::Conventions::default();
+            let head = head
+                .claim(premises.claim, conventions)
+                .lipschitz(0.1 + 0.2, "audited");
+            back(&head.unit(premises.budgets, "[0,1]"));
+        });
+    }
+}

@@ -49,7 +49,7 @@ pub(crate) fn mean_share_bound(classes: &[Lists], budget: f64) -> f64 {
 const STEERING_ENTRIES: usize = 1024;
 
 /// What a bracket may lose between the ends of a block, all classes together.
-const BLOCKS: f64 = 1.0 / (1u64 << 28) as f64;
+const BLOCKS: f64 = 1.0 / (1u64 << 26) as f64;
 
 /// The entries of a list within the budget: all, or some and the last.
 struct Curve<'a> {
@@ -140,7 +140,7 @@ impl<'a> Problem<'a> {
     ///
     /// Together less than (K + 20) u + alpha dents. Within the blocks of lists that are not whole
     /// the bracket is linear in i, and convex in j: below the line between the ends of a block of d
-    /// pixels by a quarter of (d / (s + j))^2 <= 2^-26 of the share, and the shares add up to 1.
+    /// pixels by a quarter of (d / (s + j))^2 <= 2^-24 of the share, and the shares add up to 1.
     fn bound(&self, prices: [f64; 2]) -> f64 {
         let [alpha, beta] = prices.map(|price| price / self.budget);
         let [value, _, _] = self.lowest([alpha, beta]);

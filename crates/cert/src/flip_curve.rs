@@ -34,6 +34,11 @@ impl FlipCurve {
         FlipCurve { power, costs }
     }
 
+    /// Its memory, for another list.
+    pub(crate) fn into_memory(self) -> Vec<f64> {
+        self.costs
+    }
+
     /// Number of pixels.
     pub(crate) fn len(&self) -> usize {
         self.costs.len() - 1

@@ -395,7 +395,10 @@ mod tests {
     fn dot_sums_every_term() {
         for length in 0..40usize {
             let a: Vec<f64> = (0..length).map(|n| n as f64).collect();
-            assert_eq!(dot(&a, &a), (0..length).map(|n| (n * n) as f64).sum());
+            assert_eq!(
+                dot(&a, &a),
+                (0..length).map(|n| (n * n) as f64).sum::<f64>()
+            );
         }
     }
 }

@@ -420,7 +420,10 @@ impl Block {
     }
 
     /// Takes N classes at once, so that the state is loaded and stored once for all of them.
-    #[expect(clippy::eq_op, reason = "v - v is 0 of every number, and of nothing else")]
+    #[expect(
+        clippy::eq_op,
+        reason = "v - v is 0 of every number, and of nothing else"
+    )]
     fn take<const N: usize>(&mut self, planes: [&[f32]; N], classes: [f32; N]) {
         let n = self.pixels;
         let planes = planes.map(|plane| &plane[..n]);

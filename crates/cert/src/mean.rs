@@ -53,8 +53,8 @@ impl Mean {
         }
         let miou = metric == Metric::Miou;
         let union = miou && margins.conventions().miou == MiouClasses::Union;
-        let curve = |class: u8, change| {
-            let radii = Metric::Iou(class).radii(margins, change)?;
+        let curve = |class: u8, change, memory| {
+            let radii = Metric::Iou(class).radii_in(margins, change, memory)?;
             Ok(FlipCurve::new(radii, power))
         };
         let counted = sizes.iter().sum();
@@ -70,21 +70,28 @@ impl Mean {
         };
         if let ([(a, _), (b, _)], false) = (&present[..], miou) {
             mean.pair = Some(Frontier {
-                lose: curve(*a, Change::Lose)?,
-                gain: curve(*b, Change::Lose)?,
+                lose: curve(*a, Change::Lose, Vec::new())?,
+                gain: curve(*b, Change::Lose, Vec::new())?,
             });
             return Ok(mean);
         }
+        // one piece of memory for the curves of all classes
+        let mut memory = Vec::with_capacity(if miou { counted + 1 } else { 0 });
         for (class, size) in present {
-            let lose = curve(class, Change::Lose)?;
+            let lose = curve(class, Change::Lose, memory)?;
             let lists = if miou {
-                let lose = Steps::thinned(&lose, size);
-                let gain = curve(class, Change::Gain)?;
-                let gain = Steps::thinned(&gain, size);
-                Lists { lose, gain }
+                let thin = Steps::thinned(&lose, size);
+                let gain = curve(class, Change::Gain, lose.into_memory())?;
+                let lists = Lists {
+                    lose: thin,
+                    gain: Steps::thinned(&gain, size),
+                };
+                memory = gain.into_memory();
+                lists
             } else {
-                let (lose, gain) = (Steps::all(&lose), Steps::of(vec![0.0]));
-                Lists { lose, gain }
+                let (all, gain) = (Steps::all(&lose), Steps::of(vec![0.0]));
+                memory = lose.into_memory();
+                Lists { lose: all, gain }
             };
             mean.classes.push(lists);
         }
@@ -154,9 +161,9 @@ impl Mean {
     }
 
     /// Q2 by bisection: a budget for which the goal is out of reach for sure, as close to the least
-    /// as 2^-30 of it; 0 where even that is in reach, `None` where no budget is enough.
+    /// as 2^-40 of it; 0 where even that is in reach, `None` where no budget is enough.
     pub(crate) fn budget(&self, goal: &Goal) -> Option<f64> {
-        last_safe(|eps| goal.is_out_of_reach(self.worst(eps)), 1 << 22)
+        last_safe(|eps| goal.is_out_of_reach(self.worst(eps)), 1 << 12)
     }
 }
 

@@ -193,13 +193,15 @@ impl Metric {
     }
 
     /// Calls `each(first pixel, radii, whether each is of the list)` for blocks of pixels, row by
-    /// row. Nothing for the means, which have lists for each class.
+    /// row; radii mean nothing unless they are asked for. Nothing for the means, which have lists
+    /// for each class.
     ///
     /// Block by block, so that radii are computed in lanes, without a branch on any pixel.
     fn blocks(
         self,
         margins: &Margins,
         list: Change,
+        with_radii: bool,
         mut each: impl FnMut(usize, &[f64], &[bool]),
     ) -> Result<()> {
         const BLOCK: usize = 1024;
@@ -232,7 +234,9 @@ impl Metric {
                     *listed &= (label == class) == wanted;
                 }
             }
-            if forced {
+            if !with_radii {
+                // only who is listed was asked
+            } else if forced {
                 margins.forced_radii(start, class, radii);
             } else {
                 margins.stability_radii(start, radii);
@@ -256,7 +260,7 @@ impl Metric {
         list: Change,
         mut each: impl FnMut(usize, f64),
     ) -> Result<()> {
-        self.blocks(margins, list, |start, radii, listed| {
+        self.blocks(margins, list, true, |start, radii, listed| {
             for (at, (&radius, &listed)) in radii.iter().zip(listed).enumerate() {
                 if listed {
                     each(start + at, radius);
@@ -267,7 +271,17 @@ impl Metric {
 
     /// The radii of one of the lists, with room for one more.
     pub(crate) fn radii(self, margins: &Margins, list: Change) -> Result<Vec<f64>> {
-        Ok(self.gather(margins, list, |_| true)?.0)
+        self.radii_in(margins, list, Vec::new())
+    }
+
+    /// The same in the memory of a list that is done with.
+    pub(crate) fn radii_in(
+        self,
+        margins: &Margins,
+        list: Change,
+        done: Vec<f64>,
+    ) -> Result<Vec<f64>> {
+        Ok(self.gather(margins, list, done, |_| true)?.0)
     }
 
     /// Those radii of one of the lists that are to be kept; how many the list has, and how many of
@@ -276,18 +290,22 @@ impl Metric {
         self,
         margins: &Margins,
         list: Change,
+        mut found: Vec<f64>,
         keep: impl Fn(f64) -> bool,
     ) -> Result<(Vec<f64>, [usize; 2])> {
-        // more than any list holds; what is not touched takes no memory
-        let mut found = vec![0.0; margins.predictions().len() + 1];
-        let [mut kept, mut all, mut free] = [0; 3];
-        self.blocks(margins, list, |_, radii, listed| {
+        let mut all = 0;
+        self.blocks(margins, list, false, |_, _, listed| {
+            all += listed.iter().filter(|listed| **listed).count();
+        })?;
+        found.clear();
+        found.resize(all + 1, 0.0);
+        let [mut kept, mut free] = [0; 2];
+        self.blocks(margins, list, true, |_, radii, listed| {
             for (&radius, &listed) in radii.iter().zip(listed) {
                 found[kept] = radius;
                 kept += usize::from(listed & keep(radius));
                 free += usize::from(listed & (radius == 0.0));
             }
-            all += listed.iter().filter(|listed| **listed).count();
         })?;
         found.truncate(kept);
         Ok((found, [all, free]))

@@ -237,7 +237,7 @@ impl Pool {
 
     /// Q2: no attack within a budget below this, the same on every image, makes the pooled value
     /// reach the goal. For counts the least flip budget that does, exactly; for the others by
-    /// bisection the last budget that is safe for sure, to 2^-30 of itself. `None` where no budget
+    /// bisection the last budget that is safe for sure, to 2^-40 of itself. `None` where no budget
     /// is enough, where the value is undefined, and where no curves were kept.
     ///
     /// Errors: [`Error::GoalOfOtherMetric`].
@@ -257,7 +257,7 @@ impl Pool {
                 self.worst_at(eps)
                     .is_some_and(|value| goal.is_out_of_reach(value))
             };
-            return Ok(last_safe(safe, 1 << 22));
+            return Ok(last_safe(safe, 1 << 12));
         };
         let needed = goal.flips(curves.iter().map(FlipCurve::len).sum());
         let flips = |eps| curves.iter().map(|curve| curve.flips(eps)).sum::<usize>();

@@ -3,13 +3,13 @@
 //!
 //! Between two counts the costs are taken as linear: every flip of a block costs as much as its
 //! first, the cheapest. That is below the curve and convex, as the curve is. A block that starts
-//! at n flips of a list holds 1/8192 of n + `offset`, so that what an IoU with a union of
-//! n + offset pixels loses by taking a whole block is below 2^-13 of itself.
+//! at n flips of a list holds 1/4096 of n + `offset`, so that what an IoU with a union of
+//! n + offset pixels loses by taking a whole block is below 2^-12 of itself.
 
 use crate::flip_curve::FlipCurve;
 
 /// Flips beyond which blocks hold more than one.
-const RESOLUTION: usize = 1 << 13;
+const RESOLUTION: usize = 1 << 12;
 
 /// Counts and lower bounds of their costs, both rising from 0.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +64,8 @@ impl Steps {
             costs.push(cost);
             n = next;
         }
+        counts.shrink_to_fit();
+        costs.shrink_to_fit();
         Steps {
             counts,
             costs,
