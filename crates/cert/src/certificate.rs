@@ -3,7 +3,7 @@
 use crate::component::OUTSIDE;
 use crate::conventions::EmptyPrecision;
 use crate::error::{Error, Result};
-use crate::flip_curve::{FlipCurve, flips_once};
+use crate::flip_curve::FlipCurve;
 use crate::frontier::Frontier;
 use crate::goal::Goal;
 use crate::joint::Ratio;
@@ -28,7 +28,8 @@ pub struct Certificate<'a> {
 enum Curves {
     /// Pixels, or objects.
     One(FlipCurve),
-    Two(Ratio, Frontier),
+    /// And the pixels of both lists: the frontier has what decides the ratio.
+    Two(Ratio, Frontier, usize),
     Mean(Mean),
 }
 
@@ -43,7 +44,10 @@ impl Metric {
         };
         let curves = match self.kind() {
             Kind::Mean => Curves::Mean(Mean::new(self, margins)?),
-            Kind::Ratio(ratio) => Curves::Two(ratio, self.frontier(margins)?),
+            Kind::Ratio(ratio) => {
+                let (frontier, counted) = Frontier::deciding(self, margins)?;
+                Curves::Two(ratio, frontier, counted)
+            }
             Kind::Count | Kind::Objects => Curves::One(counted_curve(self, margins)?),
         };
         Ok(Some(Certificate {
@@ -54,8 +58,8 @@ impl Metric {
         }))
     }
 
-    /// Q1 of one budget, without the curve: [`Certificate::worst`] up to rounding, in less time for
-    /// the metrics that count pixels of one list.
+    /// Q1 of one budget, [`Certificate::worst`], in less time for the metrics that count pixels of
+    /// one list.
     ///
     /// Errors: those of [`Self::certify`].
     pub fn worst(self, margins: &Margins, eps: Budget) -> Result<Option<Value>> {
@@ -66,15 +70,8 @@ impl Metric {
         // what is free is counted, what costs too much left out
         let payable = |radius: f64| (radius > 0.0) & (radius <= eps.get());
         let (left, [counted, free]) = self.gather(margins, Change::Lose, Vec::new(), payable)?;
-        let flips = free + flips_once(left, power(margins), eps.get());
+        let flips = free + FlipCurve::new(left, power(margins)).flips(eps.get());
         Ok((counted > 0).then(|| Value::Share(self.share(counted - flips, counted))))
-    }
-
-    pub(crate) fn frontier(self, margins: &Margins) -> Result<Frontier> {
-        Ok(Frontier {
-            lose: FlipCurve::new(self.radii(margins, Change::Lose)?, power(margins)),
-            gain: FlipCurve::new(self.radii(margins, Change::Gain)?, power(margins)),
-        })
     }
 }
 
@@ -97,7 +94,7 @@ impl Certificate<'_> {
     pub fn counted(&self) -> u64 {
         let counted = match &self.curves {
             Curves::One(curve) => curve.len(),
-            Curves::Two(_, frontier) => frontier.lose.len() + frontier.gain.len(),
+            Curves::Two(_, _, counted) => *counted,
             Curves::Mean(mean) => mean.counted(),
         };
         counted as u64
@@ -105,14 +102,15 @@ impl Certificate<'_> {
 
     /// Q1: no attack within `eps` makes the value worse than this (higher for the rates of false
     /// decisions, else lower). Of the means a bound, of all others the exact worst value of the
-    /// relaxation, up to a tie.
+    /// relaxation, up to a tie. For p beyond 100 or so less than that: powers of radii far below the
+    /// largest are below all floats, and such pixels count as free.
     pub fn worst(&self, eps: Budget) -> Value {
         match &self.curves {
             Curves::One(curve) => {
                 let left = curve.len() - curve.flips(eps.get());
                 Value::Share(self.metric.share(left, curve.len()))
             }
-            Curves::Two(ratio, frontier) => {
+            Curves::Two(ratio, frontier, _) => {
                 let worst = frontier.worst(eps.get(), |pair| self.share(*ratio, frontier, pair));
                 // without a value anywhere the worst is what undefined images are: left out
                 worst.map_or(self.clean, |(_, share)| Value::Share(share))
@@ -129,7 +127,7 @@ impl Certificate<'_> {
             return Some(share);
         }
         self.margins
-            .precision(size, pair, frontier.gain.len() + size)?
+            .precision(size, pair, self.counted() as usize)?
             .share()
     }
 
@@ -148,9 +146,15 @@ impl Certificate<'_> {
                 .filter(|&n| n <= curve.len())
                 .map(|n| curve.budget(n))
                 .filter(|b| b.is_finite()),
-            Curves::Two(ratio, frontier) => {
-                let empty = self.margins.conventions().empty_precision == EmptyPrecision::Zero
-                    && !(goal.is_strict() && goal.threshold.numerator == 0);
+            Curves::Two(ratio, frontier, _) => {
+                let threshold = &goal.threshold;
+                let empty = match self.margins.conventions().empty_precision {
+                    EmptyPrecision::Zero => !goal.is_strict() || threshold.numerator > 0,
+                    EmptyPrecision::One => {
+                        !goal.is_strict() && threshold.numerator == threshold.denominator
+                    }
+                    EmptyPrecision::Skip => false,
+                };
                 let size = frontier.lose.len();
                 frontier.budget(|lost| ratio.gains(goal, size, lost, empty))
             }
@@ -161,7 +165,7 @@ impl Certificate<'_> {
     /// Q1 of a value of your own: the least `value(i, j)` within `eps` after losing i pixels of the
     /// class and gaining j elsewhere (losses, or wrongly gained pixels for FPR, and 0 for the
     /// metrics of one list). Exact where it does not rise in j, and for one list not in i. Pairs
-    /// of value `None` do not count; `None` where none has one, and for the means.
+    /// of value `None` or NaN do not count; `None` where none has one, and for the means.
     pub fn worst_of<T: PartialOrd>(
         &self,
         eps: Budget,
@@ -169,8 +173,10 @@ impl Certificate<'_> {
     ) -> Option<T> {
         match &self.curves {
             Curves::One(curve) => value(curve.flips(eps.get()), 0),
-            Curves::Two(_, frontier) => {
-                let worst = frontier.worst(eps.get(), |[i, j]| value(i, j));
+            Curves::Two(..) => {
+                let whole = Frontier::whole(self.metric, self.margins).ok()?;
+                let number = |value: T| value.partial_cmp(&value).map(|_| value);
+                let worst = whole.worst(eps.get(), |[i, j]| value(i, j).and_then(number));
                 worst.map(|(_, value)| value)
             }
             Curves::Mean(_) => None,
@@ -186,14 +192,17 @@ impl Certificate<'_> {
                 let least = (0..=curve.len()).find(|&i| reached(i, 0))?;
                 Some(curve.budget(least)).filter(|budget| budget.is_finite())
             }
-            Curves::Two(_, frontier) => frontier.budget_where(|[i, j]| reached(i, j)),
+            Curves::Two(..) => {
+                let whole = Frontier::whole(self.metric, self.margins).ok()?;
+                whole.budget_where(|[i, j]| reached(i, j))
+            }
             Curves::Mean(_) => None,
         }
     }
 
     /// The whole curve in at most `points`, at least 2: budgets, rising from 0, each with a value
     /// that holds for every budget up to and including it. The last one is the least from which
-    /// the value moves no more. Points lie closest where the value moves most.
+    /// the value moves no more at any finite budget. Points lie closest where it moves most.
     pub fn curve(&self, points: usize) -> Vec<(Budget, Value)> {
         /// Share of the last budget below which intervals are not divided.
         const NARROW: f64 = 1e-6;
@@ -231,12 +240,12 @@ impl Certificate<'_> {
         curve.into_iter().map(known).collect()
     }
 
-    /// Pixels lost and gained by the worst attack of [`Self::worst`]; objects lost and 0; `None`
+    /// Pixels lost and gained by a worst attack of [`Self::worst`]; objects lost and 0; `None`
     /// of the means.
     pub fn lost_and_gained(&self, eps: Budget) -> Option<[usize; 2]> {
         match &self.curves {
             Curves::One(curve) => Some([curve.flips(eps.get()), 0]),
-            Curves::Two(ratio, frontier) => {
+            Curves::Two(ratio, frontier, _) => {
                 let worst = frontier.worst(eps.get(), |pair| self.share(*ratio, frontier, pair));
                 Some(worst.map_or([0, 0], |(pair, _)| pair))
             }
@@ -358,5 +367,49 @@ mod tests {
                 "goal `iou:1<=0.5` was asked of a certificate of stability; certify iou:1"
             );
         });
+    }
+
+    /// Precision of a class that is nowhere: 1, 0 or undefined, and goals at the ends.
+    #[test]
+    fn precision_of_nothing_at_the_ends() {
+        let grid = Grid::new(2, 1, 1).unwrap();
+        let image = Image::new(grid, &[2.0, 0.0], Some(&[0]), None).unwrap();
+        let premises = Premises::new(Norm::L2, 1.0, 0.0).unwrap();
+        // the one pixel is gained at sqrt 2
+        for (empty_precision, threshold, reached_at) in [
+            (EmptyPrecision::One, "<=1", 0.0),
+            (EmptyPrecision::One, "<1", 1.0),
+            (EmptyPrecision::One, "<=0", 1.0),
+            (EmptyPrecision::Zero, "<=0", 0.0),
+        ] {
+            let conventions = crate::Conventions {
+                empty_precision,
+                ..crate::Conventions::default()
+            };
+            let margins = margins(&image, &premises)
+                .unwrap()
+                .with(conventions)
+                .unwrap();
+            let certificate = Metric::Precision(1).certify(&margins).unwrap().unwrap();
+            let goal: Goal = format!("precision:1{threshold}").parse().unwrap();
+            let budget = certificate.budget(&goal).unwrap().unwrap();
+            assert!(
+                (budget - reached_at * 2f64.sqrt()).abs() < 1e-9,
+                "{goal}: {budget}"
+            );
+        }
+    }
+
+    /// Not a number is no value, wherever it comes.
+    #[test]
+    fn own_values_that_are_no_numbers_do_not_hide_others() {
+        let grid = Grid::new(2, 1, 2).unwrap();
+        let image = Image::new(grid, &[1.0, 1.0, 0.0, 0.0], Some(&[0, 1]), None).unwrap();
+        let premises = Premises::new(Norm::L2, 1.0, 0.0).unwrap();
+        let margins = margins(&image, &premises).unwrap();
+        let certificate = Metric::Iou(0).certify(&margins).unwrap().unwrap();
+        let eps = Budget::new(9.0).unwrap();
+        let value = |lost, _| Some(if lost == 0 { f64::NAN } else { 0.25 });
+        assert_eq!(certificate.worst_of(eps, value), Some(0.25));
     }
 }

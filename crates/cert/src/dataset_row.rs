@@ -57,15 +57,10 @@ pub struct DatasetRow {
 }
 
 impl DatasetRow {
-    /// All rows of a pool: one for each eps, then one for each goal of its metric.
+    /// All rows of a pool: one for each of its eps, then one for each goal of its metric.
     ///
     /// Errors: those of [`Pool::budget`].
-    pub fn of(
-        pool: &Pool,
-        eps: &[Budget],
-        goals: &[Goal],
-        premises: &Premises,
-    ) -> Result<Vec<Self>> {
+    pub fn of(pool: &Pool, goals: &[Goal], premises: &Premises) -> Result<Vec<Self>> {
         let metric = pool.metric();
         let blank = DatasetRow {
             kind: DatasetKind::Dataset,
@@ -81,7 +76,7 @@ impl DatasetRow {
             unreachable: false,
         };
         let sums = pool.sum_of_image_minima();
-        let worst = eps.iter().zip(pool.worst()).zip(sums);
+        let worst = pool.eps().iter().zip(pool.worst()).zip(sums);
         let mut rows: Vec<_> = worst
             .map(|((&eps, value), sum)| DatasetRow {
                 value: value.map(|value| metric.cautious(value)),
@@ -209,8 +204,8 @@ mod tests {
 
     #[test]
     fn rows_of_a_pool_and_its_table() {
-        with_pool("iou:0", |pool, _, premises, eps, goals| {
-            let rows = DatasetRow::of(pool, eps, goals, premises).unwrap();
+        with_pool("iou:0", |pool, _, premises, _, goals| {
+            let rows = DatasetRow::of(pool, goals, premises).unwrap();
             assert_eq!([rows[0].value, rows[1].value], [Some(0.5), Some(0.0)]);
             below_and_close(rows[2].value.unwrap(), 0.5, TIGHT).unwrap();
             assert_eq!(rows[0].sum_of_image_minima, Some(0.5));
@@ -224,8 +219,8 @@ mod tests {
             assert_eq!(lines[2][5], "-");
         });
         // a rate of false decisions is rounded up
-        with_pool("fnr:0", |pool, _, premises, eps, _| {
-            let rows = DatasetRow::of(pool, eps, &[], premises).unwrap();
+        with_pool("fnr:0", |pool, _, premises, _, _| {
+            let rows = DatasetRow::of(pool, &[], premises).unwrap();
             let third = DatasetRow {
                 value: Some(1.0 / 3.0),
                 ..rows[0].clone()
@@ -242,7 +237,7 @@ mod tests {
             assert_eq!(&serde_json::from_str::<T>(&text).unwrap(), row, "{text}");
         }
         with_pool("fnr:0", |pool, certificate, premises, eps, goals| {
-            DatasetRow::of(pool, eps, goals, premises)
+            DatasetRow::of(pool, goals, premises)
                 .unwrap()
                 .iter()
                 .for_each(back);

@@ -92,40 +92,6 @@ fn sums(radii: &mut [f64], power: &Power, cost: impl Fn(f64) -> f64) {
     }
 }
 
-/// Q1 of one budget, from the radii unsorted: what [`FlipCurve::flips`] would give, or more by
-/// rounding. `left` are the radii of at most `eps`.
-pub(crate) fn flips_once(mut left: Vec<f64>, power: Power, eps: f64) -> usize {
-    // The sum of a half is kept or the half is cut: each turn handles half as many.
-    let (mut flips, mut paid) = (0, 0.0);
-    let affordable = power.affordable(eps);
-    let slack = 1.0 - (left.len() as f64 + 8.0) * f64::EPSILON - 2.0 * power.error();
-    while left.len() > 64 && power.shared() {
-        let middle = left.len() / 2;
-        left.select_nth_unstable_by(middle, f64::total_cmp);
-        let half: f64 = left[..middle]
-            .iter()
-            .map(|&radius| power.cost(radius))
-            .sum();
-        if (paid + half) * slack <= affordable {
-            (flips, paid) = (flips + middle, paid + half);
-            left.drain(..middle);
-        } else {
-            left.truncate(middle);
-        }
-    }
-    left.sort_unstable_by(f64::total_cmp);
-    for radius in left {
-        if power.shared() {
-            paid += power.cost(radius);
-            if paid * slack > affordable {
-                break;
-            }
-        }
-        flips += 1;
-    }
-    flips
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,11 +109,6 @@ mod tests {
         Power::new(norm, finite.fold(0.0, f64::max))
     }
 
-    fn once(radii: &[f64], norm: Norm, eps: f64) -> usize {
-        let left = radii.iter().copied().filter(|&radius| radius <= eps);
-        flips_once(left.collect(), power(radii, norm), eps)
-    }
-
     #[test]
     fn example_e1_and_e2() {
         let curve = curve(&E1, Norm::L2);
@@ -161,7 +122,6 @@ mod tests {
             (f64::INFINITY, 5),
         ] {
             assert_eq!(curve.flips(eps), n, "{eps}");
-            assert_eq!(once(&E1, Norm::L2, eps), n, "{eps}");
         }
         for (n, square) in [0.0, 0.0, 0.01, 0.05, 0.21, 1.21f64]
             .into_iter()
@@ -241,20 +201,5 @@ mod tests {
         }
         let naive: f64 = sorted.iter().map(|radius| radius * radius * 1.001).sum();
         assert!(below_and_close(naive, exact as f64, 1e-14).is_err());
-    }
-
-    #[test]
-    fn one_budget_counts_as_the_curve_does() {
-        let radii: Vec<f64> = (0..5000u64)
-            .map(|n| (n.wrapping_mul(2_654_435_761) % 997) as f64 / 64.0)
-            .collect();
-        for p in [1.0, 1.5, 2.0, 3.0, f64::INFINITY] {
-            let norm = Norm::new(p).unwrap();
-            let curve = curve(&radii, norm);
-            for eps in [0.0, 0.3, 1.0, 7.77, 30.1, 333.3, 1e6, f64::INFINITY] {
-                let once = once(&radii, norm, eps);
-                assert_eq!(once, curve.flips(eps), "{p} {eps}");
-            }
-        }
     }
 }

@@ -6,9 +6,13 @@
 //! value that does not rise in j. The radii contain the factor 2^((1-p)/p) and 1/L, which the
 //! printed formulas lack.
 
+use crate::error::Result;
 use crate::flip_curve::FlipCurve;
 use crate::goal::Goal;
 use crate::joint::Ratio;
+use crate::margin::Margins;
+use crate::metric::{Change, Metric};
+use crate::power::Power;
 use crate::share::Share;
 
 /// The pixels of a class, to lose, and the others, to gain.
@@ -19,13 +23,64 @@ pub(crate) struct Frontier {
 }
 
 impl Frontier {
+    /// All pixels of both lists.
+    pub(crate) fn whole(metric: Metric, margins: &Margins) -> Result<Self> {
+        let power = Power::new(margins.premises().norm, margins.largest());
+        Ok(Frontier {
+            lose: FlipCurve::new(metric.radii(margins, Change::Lose)?, power),
+            gain: FlipCurve::new(metric.radii(margins, Change::Gain)?, power),
+        })
+    }
+
+    /// What decides the ratios of one image, in a fraction of the time: within a budget that loses
+    /// the whole class and gains one pixel every ratio is 0, so that gains which together cost more
+    /// than that decide nothing. Also the number of pixels of both lists.
+    pub(crate) fn deciding(metric: Metric, margins: &Margins) -> Result<(Self, usize)> {
+        /// Pixels from which the cheapest gains are guessed.
+        const SAMPLE: usize = 1024;
+        let power = Power::new(margins.premises().norm, margins.largest());
+        let lose = FlipCurve::new(metric.radii(margins, Change::Lose)?, power);
+        let mut sample = metric.some_gains(margins, SAMPLE)?;
+        sample.sort_unstable_by(f64::total_cmp);
+        let cap = |cheapest| power.both(lose.costs()[lose.len()], power.cost(cheapest));
+        let enough = sample
+            .first()
+            .map_or(f64::INFINITY, |&cheapest| cap(cheapest));
+        // where the running sum, scaled to all pixels, is well above that
+        let scale = margins.predictions().len() as f64 / SAMPLE as f64;
+        let mut sum = 0.0;
+        let dear = sample.iter().position(|&radius| {
+            sum = power.both(sum, power.cost(radius) * scale.max(1.0));
+            sum > 2.0 * enough
+        });
+        let limit = dear.map_or(f64::INFINITY, |at| sample[at]);
+        let within = |radius: f64| radius <= limit;
+        let (found, [count, _]) = metric.gather(margins, Change::Gain, Vec::new(), within)?;
+        let gain = FlipCurve::new(found, power);
+        let decides = |gain: &FlipCurve| {
+            let costs = gain.costs();
+            costs.len() > 1 && costs[gain.len()] > power.both(lose.costs()[lose.len()], costs[1])
+        };
+        let counted = lose.len() + count;
+        let gain = if gain.len() == count || decides(&gain) {
+            gain
+        } else {
+            FlipCurve::new(
+                metric.radii_in(margins, Change::Gain, gain.into_memory())?,
+                power,
+            )
+        };
+        Ok((Frontier { lose, gain }, counted))
+    }
+
     /// Cost of losing i and gaining j pixels, rounded down (the slack of the curves covers this sum).
     pub(crate) fn cost(&self, [lost, gained]: [usize; 2]) -> f64 {
         let (lose, gain) = (self.lose.costs()[lost], self.gain.costs()[gained]);
         self.lose.power().both(lose, gain)
     }
 
-    /// Calls `each` with every (i, largest affordable j), i rising.
+    /// Calls `each` with every (i, largest affordable j), i rising; of [`Self::deciding`], no j
+    /// beyond its list.
     pub(crate) fn scan(&self, eps: f64, mut each: impl FnMut([usize; 2])) {
         let affordable = self.lose.power().affordable(eps);
         let (lose, gain) = (self.lose.costs(), self.gain.costs());

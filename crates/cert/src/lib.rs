@@ -28,7 +28,7 @@
 //!
 //! Closing a gap m of two logits costs 2^((1-p)/p)·m. With m = top1 - top2, less 2·eta, the
 //! *stability radius* is r = 2^((1-p)/p)·m / L. With the rows of the head and L of the features it
-//! is the least (f_y - f_j) / (L·||w_y - w_j||_q), never less. For metrics with labels a wrong pixel
+//! is the least (f_y - f_j) / (L·||w_y - w_j||_q), never less up to rounding. For metrics with labels a wrong pixel
 //! has radius 0. A tie is flipped already. To make a pixel predict class k costs at least the gap
 //! from the top class down to k; exactly, for p = 2, the water level of [`Forced::Exact`].
 //!
@@ -54,7 +54,7 @@
 //! Every class attacked with the whole budget is one lower bound. The other charges each moved pixel
 //! once, a part to the class it leaves and the rest to the one it joins, with Lagrange multipliers;
 //! any multipliers give a bound, and they are sought well. The larger bound counts. Lists of more
-//! than 4096 pixels are taken in blocks there, which costs at most 2^-12 of the value.
+//! than 4096 pixels are taken in blocks there, which costs at most 2^-11 of a class.
 //!
 //! # Data sets: [`Pool`]
 //!

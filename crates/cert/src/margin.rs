@@ -52,7 +52,8 @@ pub fn margins<'a>(image: &Image<'a>, premises: &Premises) -> Result<Margins<'a>
 }
 
 /// The same with the rows of the head; `premises.lipschitz` is then that of the features, jointly
-/// over all pixels and channels. Never below [`margins()`] with the constant of both together.
+/// over all pixels and channels. Never below [`margins()`] with the constant of both together, up
+/// to rounding.
 ///
 /// Errors: those of [`margins()`], [`Error::HeadClasses`].
 pub fn margins_with_head<'a>(
@@ -233,8 +234,9 @@ impl<'a> Margins<'a> {
                         lanes[lane] = if gap > lanes[lane] { gap } else { lanes[lane] };
                     }
                 }
+                // a gap beyond f32 is half of it at least
                 let gap = lanes.into_iter().chain(rests).fold(0.0, f32::max);
-                (f64::from(gap) * reach).min(f64::MAX)
+                (f64::from(gap.min(f32::MAX)) * reach).min(f64::MAX)
             }
             (_, _) => {
                 let finite = self.radii().into_iter().filter(|radius| radius.is_finite());

@@ -204,7 +204,8 @@ impl Metric {
         with_radii: bool,
         mut each: impl FnMut(usize, &[f64], &[bool]),
     ) -> Result<()> {
-        const BLOCK: usize = 1024;
+        /// Small enough that many hold no pixel of a class.
+        const BLOCK: usize = 256;
         let reference = self.reference(margins)?;
         let (class, of_class, forced) = match (self, list) {
             (Metric::Accuracy | Metric::Stability, Change::Lose) => (0, None, false),
@@ -233,6 +234,9 @@ impl Metric {
                 for (listed, &label) in listed.iter_mut().zip(labels) {
                     *listed &= (label == class) == wanted;
                 }
+            }
+            if !listed.contains(&true) {
+                continue;
             }
             if !with_radii {
                 // only who is listed was asked
@@ -269,6 +273,25 @@ impl Metric {
         })
     }
 
+    /// Gains of this class among about so many pixels, evenly spread; of all in a small picture.
+    pub(crate) fn some_gains(self, margins: &Margins, pixels: usize) -> Result<Vec<f64>> {
+        let reference = self.reference(margins)?;
+        let class = self.class().unwrap_or_default();
+        // odd, so that pictures with even rows are not sampled in columns
+        let step = reference.len().div_ceil(pixels) | 1;
+        let mut gains = Vec::new();
+        for pixel in (0..reference.len()).step_by(step) {
+            let (label, mut counted) = (&reference[pixel..=pixel], [false]);
+            margins
+                .image()
+                .counted(pixel, label, self.needs_labels(), &mut counted);
+            if counted[0] && label[0] != class {
+                gains.push(margins.forced_radius(pixel, class));
+            }
+        }
+        Ok(gains)
+    }
+
     /// The radii of one of the lists, with room for one more.
     pub(crate) fn radii(self, margins: &Margins, list: Change) -> Result<Vec<f64>> {
         self.radii_in(margins, list, Vec::new())
@@ -297,8 +320,12 @@ impl Metric {
         self.blocks(margins, list, false, |_, _, listed| {
             all += listed.iter().filter(|listed| **listed).count();
         })?;
-        found.clear();
-        found.resize(all + 1, 0.0);
+        if found.is_empty() {
+            // memory that is not touched is none
+            found = vec![0.0; all + 1];
+        } else if found.len() <= all {
+            found.resize(all + 1, 0.0);
+        }
         let [mut kept, mut free] = [0; 2];
         self.blocks(margins, list, true, |_, radii, listed| {
             for (&radius, &listed) in radii.iter().zip(listed) {

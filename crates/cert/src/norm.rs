@@ -54,7 +54,7 @@ impl Norm {
             f64::INFINITY => values.sqrt().next_up(),
             p => {
                 // 1/2 - 1/p = 1/e; an e that is too small errs upwards, as values >= 1
-                let e = 2.0 * p / (p - 2.0) * (1.0 - 4.0 * f64::EPSILON);
+                let e = 2.0 * (p / (p - 2.0)) * (1.0 - 4.0 * f64::EPSILON);
                 pow::root(values, e) * (1.0 + 2.0 * POW_ERROR)
             }
         }

@@ -5,7 +5,7 @@
 //! worst of each image is no bound of it; that sum appears under its own name. The means are means
 //! over classes of these, each class attacked with the whole budget.
 
-use crate::conventions::EmptyPrecision;
+use crate::conventions::{EmptyPrecision, MiouClasses};
 use crate::error::{Error, Result};
 use crate::flip_curve::FlipCurve;
 use crate::frontier::Frontier;
@@ -23,6 +23,7 @@ use crate::value::Confusion;
 #[derive(Clone, Debug)]
 pub struct Pool {
     metric: Metric,
+    classes: usize,
     eps: Vec<Budget>,
     /// Whether curves are kept for Q2.
     keep: bool,
@@ -39,21 +40,29 @@ enum Parts {
         worst: Vec<Share>,
         curves: Vec<FlipCurve>,
     },
-    Ratios {
-        ratio: Ratio,
-        empty: EmptyPrecision,
-        clean: Share,
-        /// Sums of per-image minimisers.
-        minimisers: Vec<Share>,
-        hulls: Vec<Hulls>,
-        frontiers: Vec<Frontier>,
+    Ratios(Ratios),
+    /// A pool for each class; whether a class that is nowhere counts once an attack makes it appear.
+    Classes {
+        pools: Vec<Pool>,
+        union: bool,
     },
-    /// A pool for each class.
-    Classes(Vec<Pool>),
+}
+
+#[derive(Clone, Debug)]
+struct Ratios {
+    ratio: Ratio,
+    empty: EmptyPrecision,
+    /// Pixels of both lists.
+    counted: u64,
+    clean: Share,
+    /// Sums of per-image minimisers at each eps.
+    minimisers: Vec<Share>,
+    hulls: Vec<Hulls>,
+    frontiers: Vec<Frontier>,
 }
 
 /// What an attack within one eps may do to each image.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Hulls {
     images: Vec<(u64, Hull)>,
     /// Whether the class can be wiped out everywhere.
@@ -80,22 +89,20 @@ impl Pool {
                 };
                 let class = |class| Pool::new(of(class), classes, eps, goals);
                 let pools = (0..=u8::MAX).take(classes).map(class);
-                Parts::Classes(pools.collect::<Result<_>>()?)
+                Parts::Classes {
+                    pools: pools.collect::<Result<_>>()?,
+                    union: false,
+                }
             }
-            Kind::Ratio(ratio) => Parts::Ratios {
+            Kind::Ratio(ratio) => Parts::Ratios(Ratios {
                 ratio,
                 empty: EmptyPrecision::default(),
+                counted: 0,
                 clean: NONE,
                 minimisers: vec![NONE; eps.len()],
-                hulls: vec![
-                    Hulls {
-                        images: Vec::new(),
-                        all_lost: true,
-                    };
-                    eps.len()
-                ],
+                hulls: vec![Hulls::none(); eps.len()],
                 frontiers: Vec::new(),
-            },
+            }),
             Kind::Count | Kind::Objects => Parts::Counts {
                 clean: NONE,
                 worst: vec![NONE; eps.len()],
@@ -104,6 +111,7 @@ impl Pool {
         };
         Ok(Pool {
             metric,
+            classes,
             eps: eps.to_vec(),
             keep: goals,
             images: 0,
@@ -114,12 +122,22 @@ impl Pool {
 
     /// Adds an image. All images need the same conventions.
     ///
-    /// Errors: those of [`Metric::certify`], [`Error::TooManyPixels`] from 2^53.
+    /// Errors: those of [`Metric::certify`], [`Error::TooManyPixels`] from 2^53, [`Error::Shape`]
+    /// for another number of classes.
     pub fn add(&mut self, margins: &Margins) -> Result<()> {
         let metric = self.metric;
+        let classes = margins.image().grid().classes;
+        if classes != self.classes {
+            return Err(Error::Shape {
+                what: "number of classes of an image of the data set",
+                got: classes,
+                expected: self.classes.to_string(),
+            });
+        }
         let clean_value = margins.value(metric, margins.predictions())?;
         match &mut self.parts {
-            Parts::Classes(pools) => {
+            Parts::Classes { pools, union } => {
+                *union = margins.conventions().miou == MiouClasses::Union;
                 for pool in pools {
                     pool.add(margins)?;
                 }
@@ -139,32 +157,7 @@ impl Pool {
                     curves.extend(self.keep.then_some(curve));
                 }
             }
-            Parts::Ratios {
-                ratio,
-                empty,
-                clean,
-                minimisers,
-                hulls,
-                frontiers,
-            } => {
-                *empty = margins.conventions().empty_precision;
-                let frontier = metric.frontier(margins)?;
-                let size = frontier.lose.len();
-                let reference = metric.reference(margins)?;
-                let counted = margins.image().all_counted(reference, true);
-                let class = metric.class().unwrap_or_default();
-                let predictions = margins.predictions();
-                let confusion = Confusion::of(class, predictions, reference, &counted);
-                add(clean, ratio.share(size, [confusion.miss, confusion.extra]))?;
-                for ((minimiser, hulls), eps) in minimisers.iter_mut().zip(hulls).zip(&self.eps) {
-                    let of = |pair| Some(ratio.share(size, pair)).filter(|s| s.denominator > 0);
-                    if let Some((_, share)) = frontier.worst(eps.get(), of) {
-                        add(minimiser, share)?;
-                    }
-                    hulls.add(&frontier, eps.get());
-                }
-                frontiers.extend(self.keep.then_some(frontier));
-            }
+            Parts::Ratios(ratios) => ratios.add(metric, margins, &self.eps, self.keep)?,
         }
         self.images += 1;
         self.undefined += usize::from(clean_value.is_none());
@@ -186,17 +179,18 @@ impl Pool {
         self.undefined
     }
 
-    /// The pooled value of the clean predictions; `None` where it is undefined.
+    /// The eps of its Q1.
+    pub fn eps(&self) -> &[Budget] {
+        &self.eps
+    }
+
+    /// The pooled value of the clean predictions; `None` where it is undefined. Of the means: over
+    /// the classes that are labelled or predicted anywhere.
     pub fn clean(&self) -> Option<Value> {
         match &self.parts {
             Parts::Counts { clean, .. } => defined(*clean),
-            Parts::Ratios {
-                ratio,
-                empty,
-                clean,
-                ..
-            } => pooled(*ratio, *empty, *clean, false),
-            Parts::Classes(pools) => {
+            Parts::Ratios(ratios) => ratios.clean(),
+            Parts::Classes { pools, .. } => {
                 let values = pools.iter().filter_map(Pool::clean).collect::<Vec<_>>();
                 mean(&values)
             }
@@ -208,19 +202,11 @@ impl Pool {
     pub fn worst(&self) -> Vec<Option<Value>> {
         let at = |index: usize| match &self.parts {
             Parts::Counts { worst, .. } => defined(worst[index]),
-            Parts::Ratios {
-                ratio,
-                empty,
-                clean,
-                hulls,
-                ..
-            } => {
-                if clean.denominator == 0 && !matches!(ratio, Ratio::Precision) {
-                    return None;
-                }
-                hulls[index].worst(*ratio, *empty)
-            }
-            Parts::Classes(pools) => mean_worst(pools, |pool| pool.worst()[index]),
+            Parts::Ratios(ratios) => ratios.worst(&ratios.hulls[index]),
+            Parts::Classes { pools, union } => mean_worst(pools, |pool| match &pool.parts {
+                Parts::Ratios(ratios) if *union => ratios.reached(&ratios.hulls[index]),
+                _ => pool.worst()[index],
+            }),
         };
         (0..self.eps.len()).map(at).collect()
     }
@@ -230,7 +216,7 @@ impl Pool {
     /// smaller. `None` for all but the ratios.
     pub fn sum_of_image_minima(&self) -> Vec<Option<Value>> {
         match &self.parts {
-            Parts::Ratios { minimisers, .. } => minimisers.iter().copied().map(defined).collect(),
+            Parts::Ratios(ratios) => ratios.minimisers.iter().copied().map(defined).collect(),
             _ => vec![None; self.eps.len()],
         }
     }
@@ -278,22 +264,11 @@ impl Pool {
     /// The pooled worst value at an eps that was not announced; curves were kept.
     fn worst_at(&self, eps: f64) -> Option<Value> {
         match &self.parts {
-            Parts::Ratios {
-                ratio,
-                empty,
-                frontiers,
-                ..
-            } => {
-                let mut hulls = Hulls {
-                    images: Vec::new(),
-                    all_lost: true,
-                };
-                for frontier in frontiers {
-                    hulls.add(frontier, eps);
-                }
-                hulls.worst(*ratio, *empty)
-            }
-            Parts::Classes(pools) => mean_worst(pools, |pool| pool.worst_at(eps)),
+            Parts::Ratios(ratios) => ratios.worst(&ratios.hulls_at(eps)),
+            Parts::Classes { pools, union } => mean_worst(pools, |pool| match &pool.parts {
+                Parts::Ratios(ratios) if *union => ratios.reached(&ratios.hulls_at(eps)),
+                _ => pool.worst_at(eps),
+            }),
             Parts::Counts { curves, .. } => {
                 let all: usize = curves.iter().map(FlipCurve::len).sum();
                 let left = all - curves.iter().map(|curve| curve.flips(eps)).sum::<usize>();
@@ -303,7 +278,83 @@ impl Pool {
     }
 }
 
+impl Ratios {
+    fn add(&mut self, metric: Metric, margins: &Margins, eps: &[Budget], keep: bool) -> Result<()> {
+        self.empty = margins.conventions().empty_precision;
+        let frontier = Frontier::whole(metric, margins)?;
+        let size = frontier.lose.len();
+        let (reference, predictions) = (metric.reference(margins)?, margins.predictions());
+        let counted = margins.image().all_counted(reference, true);
+        let class = metric.class().unwrap_or_default();
+        let confusion = Confusion::of(class, predictions, reference, &counted);
+        self.counted += confusion.all as u64;
+        let share = |pair| self.ratio.share(size, pair);
+        add(&mut self.clean, share([confusion.miss, confusion.extra]))?;
+        let each = self.minimisers.iter_mut().zip(&mut self.hulls).zip(eps);
+        for ((minimiser, hulls), eps) in each {
+            let of = |pair| Some(share(pair)).filter(|share| share.denominator > 0);
+            if let Some((_, share)) = frontier.worst(eps.get(), of) {
+                add(minimiser, share)?;
+            }
+            hulls.add(&frontier, eps.get());
+        }
+        self.frontiers.extend(keep.then_some(frontier));
+        Ok(())
+    }
+
+    fn hulls_at(&self, eps: f64) -> Hulls {
+        let mut hulls = Hulls::none();
+        for frontier in &self.frontiers {
+            hulls.add(frontier, eps);
+        }
+        hulls
+    }
+
+    fn clean(&self) -> Option<Value> {
+        self.value(self.clean, false)
+    }
+
+    fn worst(&self, hulls: &Hulls) -> Option<Value> {
+        self.clean()?;
+        self.reached(hulls)
+    }
+
+    /// The worst value even where the clean one is undefined, if an attack makes it defined.
+    fn reached(&self, hulls: &Hulls) -> Option<Value> {
+        let [numerator, denominator] = joint_minimum(self.ratio, &hulls.images);
+        let share = Share {
+            numerator,
+            denominator,
+        };
+        self.value(share, hulls.all_lost)
+    }
+
+    /// A pooled ratio; precision of nothing, clean or where an attack can lead there, by
+    /// convention.
+    fn value(&self, share: Share, all_lost: bool) -> Option<Value> {
+        let of_none = match (self.ratio, self.empty) {
+            (Ratio::Precision, EmptyPrecision::One) => Some(Value::Share(Share::new(1, 1))),
+            (Ratio::Precision, EmptyPrecision::Zero) => Some(Value::Share(Share::new(0, 1))),
+            _ => None,
+        };
+        let zero = all_lost && matches!(self.empty, EmptyPrecision::Zero);
+        let value = match defined(share) {
+            Some(_) if zero && of_none.is_some() => of_none,
+            None => of_none,
+            defined => defined,
+        };
+        value.filter(|_| self.counted > 0)
+    }
+}
+
 impl Hulls {
+    fn none() -> Self {
+        Hulls {
+            images: Vec::new(),
+            all_lost: true,
+        }
+    }
+
     fn add(&mut self, frontier: &Frontier, eps: f64) {
         let size = frontier.lose.len();
         let mut pairs = Vec::new();
@@ -313,22 +364,14 @@ impl Hulls {
         self.all_lost &= pairs.last().is_some_and(|[lost, _]| *lost == size as u64);
         self.images.push((size as u64, Hull::new(pairs)));
     }
-
-    fn worst(&self, ratio: Ratio, empty: EmptyPrecision) -> Option<Value> {
-        let [numerator, denominator] = joint_minimum(ratio, &self.images);
-        let share = Share {
-            numerator,
-            denominator,
-        };
-        pooled(ratio, empty, share, self.all_lost)
-    }
 }
 
-/// The mean over the classes that the clean data set has; every value is a lower bound.
+/// The mean over the classes that the clean data set has, and those an attack adds; every value is
+/// a lower bound.
 fn mean_worst(pools: &[Pool], worst: impl Fn(&Pool) -> Option<Value>) -> Option<Value> {
-    let values = pools.iter().filter(|pool| pool.clean().is_some());
-    let lower: Option<Vec<f64>> = values.map(|pool| Some(worst(pool)?.lower())).collect();
-    mean_lower(&lower?).map(Value::bound)
+    pools.iter().find_map(Pool::clean)?;
+    let lower = pools.iter().filter_map(worst).map(Value::lower);
+    mean_lower(&lower.collect::<Vec<_>>()).map(Value::bound)
 }
 
 fn mean(values: &[Value]) -> Option<Value> {
@@ -342,19 +385,6 @@ fn mean(values: &[Value]) -> Option<Value> {
 
 fn defined(share: Share) -> Option<Value> {
     (share.denominator > 0).then_some(Value::Share(share))
-}
-
-/// A pooled ratio; precision of nothing, clean or where an attack can lead there, by convention.
-fn pooled(ratio: Ratio, empty: EmptyPrecision, share: Share, all_lost: bool) -> Option<Value> {
-    let zero = Some(Value::Share(Share::new(0, 1)));
-    match (ratio, empty) {
-        (Ratio::Precision, EmptyPrecision::Zero) if all_lost => zero,
-        (Ratio::Precision, EmptyPrecision::One) if share.denominator == 0 => {
-            Some(Value::Share(Share::new(1, 1)))
-        }
-        (Ratio::Precision, EmptyPrecision::Zero) if share.denominator == 0 => zero,
-        _ => defined(share),
-    }
 }
 
 fn add(sum: &mut Share, share: Share) -> Result<()> {
@@ -387,4 +417,92 @@ pub(crate) fn last_safe(safe: impl Fn(f64) -> bool, close: u64) -> Option<f64> {
         }
     }
     Some(f64::from_bits(out))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Conventions, Grid, Image, Norm, Premises, margins};
+
+    /// A pool of one image of two pixels of class 0, at these logits, gaps 2.
+    fn pool(metric: Metric, logits: [f32; 4], labels: [u8; 2], conventions: Conventions) -> Pool {
+        let grid = Grid::new(2, 1, 2).unwrap();
+        let image = Image::new(grid, &logits, Some(&labels), Some(9)).unwrap();
+        let premises = Premises::new(Norm::L2, 1.0, 0.0).unwrap();
+        let margins = margins(&image, &premises)
+            .unwrap()
+            .with(conventions)
+            .unwrap();
+        let eps = [0.0, 1.5].map(|eps| Budget::new(eps).unwrap());
+        let mut pool = Pool::new(metric, 2, &eps, true).unwrap();
+        pool.add(&margins).unwrap();
+        pool
+    }
+
+    #[test]
+    fn a_class_that_appears_counts_in_the_union() {
+        let union = Conventions {
+            miou: MiouClasses::Union,
+            ..Conventions::default()
+        };
+        let worst = |conventions| {
+            let pool = pool(Metric::Miou, [2.0, 2.0, 0.0, 0.0], [0, 0], conventions);
+            let budget = pool.budget(&"miou<=0.3".parse().unwrap()).unwrap().unwrap();
+            (pool.worst()[1].unwrap().lower(), budget)
+        };
+        // one flip leaves IoU 1/2 of class 0, and 0 of class 1
+        assert_eq!(worst(union).0, 0.25);
+        assert!((worst(union).1 - 2f64.sqrt()).abs() < 1e-9);
+        assert_eq!(worst(Conventions::default()).0, 0.5);
+        assert!((worst(Conventions::default()).1 - 2.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn precision_of_a_data_set_without_pixels_is_undefined() {
+        for empty_precision in [
+            EmptyPrecision::One,
+            EmptyPrecision::Zero,
+            EmptyPrecision::Skip,
+        ] {
+            let conventions = Conventions {
+                empty_precision,
+                ..Conventions::default()
+            };
+            let void = pool(
+                Metric::Precision(1),
+                [2.0, 2.0, 0.0, 0.0],
+                [9, 9],
+                conventions,
+            );
+            assert_eq!((void.clean(), &void.worst()[..]), (None, &[None, None][..]));
+            let none = pool(
+                Metric::Precision(1),
+                [2.0, 2.0, 0.0, 0.0],
+                [0, 0],
+                conventions,
+            );
+            let skipped = matches!(empty_precision, EmptyPrecision::Skip);
+            assert_eq!(none.clean().is_none(), skipped);
+            assert_eq!(none.worst()[1].is_none(), skipped);
+        }
+        assert_eq!(
+            Pool::new(Metric::Precision(1), 2, &[], false)
+                .unwrap()
+                .clean(),
+            None
+        );
+    }
+
+    #[test]
+    fn images_of_other_classes_are_refused() {
+        let grid = Grid::new(3, 1, 1).unwrap();
+        let image = Image::new(grid, &[0.0; 3], Some(&[2]), None).unwrap();
+        let margins = margins(&image, &Premises::new(Norm::L2, 1.0, 0.0).unwrap()).unwrap();
+        let mut pool = Pool::new(Metric::MeanClassAccuracy, 2, &[], false).unwrap();
+        assert!(matches!(
+            pool.add(&margins),
+            Err(Error::Shape { got: 3, .. })
+        ));
+        assert_eq!(pool.images(), 0);
+    }
 }

@@ -169,6 +169,11 @@ mod tests {
             assert_eq!((same.lipschitz, same.budgets), (1.0, norm));
         }
         assert_eq!(l2(1.0, 0.0).in_norm(Norm::L2, VALUES), Ok(l2(1.0, 0.0)));
+        // 2p overflows where p is close to the largest float
+        for p in [1e300, 1e308, f64::MAX] {
+            let all_but_linf = l2(1.0, 0.0).in_norm(Norm::new(p).unwrap(), VALUES).unwrap();
+            below_and_close(root, all_but_linf.lipschitz, TIGHT).unwrap();
+        }
     }
 
     #[test]

@@ -242,7 +242,7 @@ impl Row {
 
     /// Q1 at `eps`; `None` is the certificate of a metric that is undefined on this image.
     pub fn worst(self, certificate: Option<&Certificate>, eps: Budget) -> Self {
-        let value = certificate.map(|c| self.metric.cautious(c.worst(eps)));
+        let value = certificate.map(|c| c.metric().cautious(c.worst(eps)));
         Row {
             value,
             eps: Some(eps),
@@ -267,6 +267,7 @@ impl Row {
 
     fn of(self, certificate: Option<&Certificate>) -> Self {
         Row {
+            metric: certificate.map_or(self.metric, Certificate::metric),
             clean: certificate.map(|c| c.clean().nearest()),
             counted: certificate.map_or(0, Certificate::counted),
             undefined: certificate.is_none(),

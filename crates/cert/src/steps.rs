@@ -3,8 +3,8 @@
 //!
 //! Between two counts the costs are taken as linear: every flip of a block costs as much as its
 //! first, the cheapest. That is below the curve and convex, as the curve is. A block that starts
-//! at n flips of a list holds 1/4096 of n + `offset`, so that what an IoU with a union of
-//! n + offset pixels loses by taking a whole block is below 2^-12 of itself.
+//! at n flips of a list holds 1/4096 of n + `offset`: with the size of the class as offset, taking a
+//! whole block loses at most 2^-11 of the pixels of the class, or 2^-12 of its union.
 
 use crate::flip_curve::FlipCurve;
 

@@ -123,7 +123,9 @@ impl Network {
         let Some((at, Node::Conv(conv))) = last.map(|at| (at, &self.nodes[at])) else {
             return Ok(None);
         };
-        if [conv.kernel, conv.stride, conv.padding] != [1, 1, 0] || conv.scale == 0.0 {
+        let mixes = [conv.kernel, conv.stride, conv.padding] == [1, 1, 0];
+        // a transposed kernel has its rows in columns
+        if !mixes || conv.transposed || conv.scale == 0.0 {
             return Ok(None);
         }
         let features = cert::audit(&self.layers(&self.nodes[..at]), height, width)?;
@@ -375,4 +377,39 @@ pub fn fold_shifts(nodes: Vec<Node>, tensors: &mut BTreeMap<String, Vec<f32>>) -
 /// A scaled convolution would scale the shift too; a second bias would need a rounded sum.
 fn foldable(conv: &Conv) -> bool {
     conv.scale == 1.0 && !conv.bias
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The head of one 1x1 convolution, 3 channels in and out.
+    fn head_of(transposed: bool, scale: f32) -> Option<(ClassHead, f64)> {
+        let conv = crate::node::Conv {
+            name: "head".into(),
+            input: 3,
+            out: 3,
+            kernel: 1,
+            stride: 1,
+            dilation: 1,
+            padding: 0,
+            wrap: Wrap::Zeros,
+            transposed,
+            bias: false,
+            scale,
+        };
+        let weight = vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.5, 0.0, 1.0];
+        let tensors = BTreeMap::from([(conv.weight_name(), weight)]);
+        let network = Network::new(vec![Node::Conv(conv)], tensors).unwrap();
+        network.head(4, 4).unwrap()
+    }
+
+    #[test]
+    fn the_head_is_the_last_layer_and_its_scale_is_in_the_constant() {
+        let (head, constant) = head_of(false, 0.5).unwrap();
+        assert_eq!(head.classes(), 3);
+        assert!((0.5..0.5 + 1e-9).contains(&constant), "{constant}");
+        assert!(head_of(true, 1.0).is_none(), "its rows lie in columns");
+        assert!(head_of(false, 0.0).is_none());
+    }
 }

@@ -241,7 +241,7 @@ impl Certify {
         }
         let mut dataset = Vec::new();
         for pool in &pools {
-            dataset.extend(DatasetRow::of(pool, &budgets, &self.until, &premises)?);
+            dataset.extend(DatasetRow::of(pool, &self.until, &premises)?);
         }
         dataset.iter().try_for_each(|row| rows.push_other(row))?;
         progress.finish();
@@ -471,7 +471,11 @@ impl Source {
                     id,
                     grid: Grid::new(classes, height, width)?,
                     // conversion to f32 adds to what the user vouches for
-                    eta: *eta + image.rounding,
+                    eta: if image.rounding > 0.0 {
+                        (*eta + image.rounding).next_up()
+                    } else {
+                        *eta
+                    },
                     logits: image.logits,
                     labels: image.labels,
                 }))
