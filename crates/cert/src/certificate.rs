@@ -101,8 +101,9 @@ impl Certificate<'_> {
     }
 
     /// Q1: no attack within `eps` makes the value worse than this (higher for the rates of false
-    /// decisions, else lower). Of the means a bound, of all others the exact worst value of the
-    /// relaxation, up to a tie. For p beyond 100 or so less than that: powers of radii far below the
+    /// decisions, else lower). Of the means a bound; of all others the worst value that costs as
+    /// they are allow, exactly, up to a tie (pairwise costs of forcing a class, [`crate::Forced`], are
+    /// themselves bounds for 1 < p < inf and three classes or more). For p beyond 100 or so less than that: powers of radii far below the
     /// largest are below all floats, and such pixels count as free.
     pub fn worst(&self, eps: Budget) -> Value {
         match &self.curves {
@@ -200,8 +201,8 @@ impl Certificate<'_> {
         }
     }
 
-    /// The whole curve in at most `points`, at least 2: budgets, rising from 0, each with a value
-    /// that holds for every budget up to and including it. The last one is the least from which
+    /// The whole curve in at most `points`, never fewer than two where the value moves: budgets, rising from 0, each with a value
+    /// that holds for every budget up to and including it. From the last one on
     /// the value moves no more at any finite budget. Points lie closest where it moves most.
     pub fn curve(&self, points: usize) -> Vec<(Budget, Value)> {
         /// Share of the last budget below which intervals are not divided.
@@ -209,7 +210,13 @@ impl Certificate<'_> {
         let value = |eps: f64| self.worst(Budget::known(eps));
         let (first, last) = (value(0.0), value(f64::MAX));
         let (mut moves, mut rests) = (0, f64::MAX.to_bits());
-        while first != last && rests - moves > 1 {
+        // of the means, which take time, to 2^-30 of the budget
+        let close = if let Curves::Mean(_) = self.curves {
+            1 << 22
+        } else {
+            1
+        };
+        while first != last && rests - moves > close {
             let middle = moves.midpoint(rests);
             if value(f64::from_bits(middle)) == last {
                 rests = middle;

@@ -65,7 +65,7 @@ impl DatasetRow {
         let blank = DatasetRow {
             kind: DatasetKind::Dataset,
             metric,
-            norm: premises.budgets,
+            norm: premises.budgets(),
             clean: pool.clean().map(|value| value.nearest()),
             value: None,
             eps: None,
@@ -169,7 +169,7 @@ impl CurveRow {
             kind: CurveKind::Curve,
             image: image.into(),
             metric,
-            norm: premises.budgets,
+            norm: premises.budgets(),
             eps,
             value,
         }
@@ -257,7 +257,7 @@ mod tests {
             let head = head
                 .claim(premises.claim, conventions)
                 .lipschitz(0.1 + 0.2, "audited");
-            back(&head.unit(premises.budgets, "[0,1]"));
+            back(&head.unit(premises.budgets(), "[0,1]"));
         });
     }
 }

@@ -34,7 +34,7 @@ pub enum Error {
         got: f64,
     },
     /// Not a Lipschitz constant a radius can be divided by.
-    #[error("lipschitz constant {got}; expected a finite number above 0: audit the network")]
+    #[error("lipschitz constant {got}; expected a finite number above 0")]
     Lipschitz {
         /// What was given.
         got: f64,
@@ -125,6 +125,11 @@ pub enum Error {
         /// Classes of the logits.
         expected: usize,
     },
+    /// Images of a data set that cannot be summed.
+    #[error(
+        "an image in another norm or under other conventions than the first; expected the same for all: pool them apart"
+    )]
+    MixedPool,
     /// Counts that f64 does not hold exactly.
     #[error("pooled counts reach 2^53; expected fewer pixels: pool a part of the data set")]
     TooManyPixels,
@@ -154,7 +159,7 @@ pub enum Error {
         /// What was expected.
         expected: &'static str,
     },
-    /// A layer description that contradicts itself.
+    /// A count or size without a meaning.
     #[error("{what} is {got}; expected {expected}")]
     Shape {
         /// What does not fit.
@@ -164,7 +169,7 @@ pub enum Error {
         /// What was expected.
         expected: String,
     },
-    /// A layer that has no bound here.
+    /// Something that has no sound answer here.
     #[error("{what} is not supported; {way_out}")]
     Unsupported {
         /// What was asked.

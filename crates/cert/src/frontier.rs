@@ -333,4 +333,50 @@ mod tests {
             }
         }
     }
+
+    /// Every fifth pixel is sampled, and is cheaper than the others: the sample promises more cheap
+    /// gains than there are, so that those it keeps do not decide and all are taken.
+    #[test]
+    fn gains_that_decide_are_enough_where_the_sample_misleads() {
+        let pixels = 5000;
+        let (mut logits, mut labels) = (vec![0.0f32; 2 * pixels], vec![0; pixels]);
+        for pixel in 0..pixels {
+            let of_class = pixel < 25 && pixel % 5 == 1;
+            labels[pixel] = u8::from(of_class);
+            let gap = match (of_class, pixel % 5) {
+                (true, _) => 0.2,
+                (false, 0) => 0.01,
+                (false, _) => 0.02,
+            };
+            logits[usize::from(of_class) * pixels + pixel] = gap;
+        }
+        let grid = crate::Grid::new(2, 1, pixels).unwrap();
+        let image = crate::Image::new(grid, &logits, Some(&labels), None).unwrap();
+        // gaps are radii
+        let premises = crate::Premises::new(Norm::L2, 0.5f64.sqrt(), 0.0).unwrap();
+        let margins = crate::margins(&image, &premises).unwrap();
+        let metric = Metric::Iou(1);
+        let whole = Frontier::whole(metric, &margins).unwrap();
+        let (deciding, counted) = Frontier::deciding(metric, &margins).unwrap();
+        assert_eq!(counted, pixels);
+        for cost in [0.0, 0.01, 0.05, 0.11, 0.15, 0.19, 0.3] {
+            for ratio in [Ratio::Iou, Ratio::Dice, Ratio::Precision] {
+                let value = |frontier: &Frontier| {
+                    let share = |pair| Some(ratio.share(5, pair)).filter(|s| s.denominator > 0);
+                    frontier.worst(f64::sqrt(cost), share).unwrap().1
+                };
+                assert_eq!(value(&deciding), value(&whole), "{ratio:?} {cost}");
+            }
+        }
+        // a list cut to what the sample kept would be seen
+        let kept: Vec<f64> = (0..pixels)
+            .map(|n| if n % 5 == 0 { 0.01 } else { 9.0 })
+            .collect();
+        let cut = Frontier {
+            gain: FlipCurve::new(kept, *whole.lose.power()),
+            ..whole.clone()
+        };
+        let iou = |frontier: &Frontier| worst(frontier, f64::sqrt(0.11)).1;
+        assert!(iou(&cut) > iou(&whole));
+    }
 }

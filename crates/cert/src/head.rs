@@ -1,7 +1,8 @@
 //! The last layer as the judge sees it: how far apart the rows of two classes are.
 //!
 //! Logits f_k = <w_k, phi> + b_k of a feature map phi with constant L change their gap by at most
-//! L·eps_w·||w_y - w_j||_q, 1/p + 1/q = 1 (Hölder). So a free head costs neither sqrt(K) nor 2.
+//! L·eps_w·||w_y - w_j||_q, 1/p + 1/q = 1 (Hölder). So the rows of a head need not be orthonormal, and cost no factor
+//! for being many or long in common.
 
 use crate::error::{Error, Result};
 use crate::norm::Norm;

@@ -298,7 +298,7 @@ impl<'a> Margins<'a> {
     }
 
     /// Exact l2 cost of forcing a class: raise it to a level, cut all above down to it. The level
-    /// is the mean of what it moves; certificates.md calls it water-filling. Rounded down.
+    /// is the mean of what it moves, as water finds its own. Rounded down.
     fn water_level(&self, pixel: usize, class: u8) -> f64 {
         let classes = self.image.grid().classes;
         let wanted = self.image.plane(class)[pixel];
@@ -583,7 +583,8 @@ mod tests {
         let p = Premises::new(Norm::L1, 1.0, 0.125).unwrap();
         below_and_close(radius(&[1.0, 0.0], p), 0.75, TIGHT).unwrap();
         assert_eq!(radius(&[1.0, 0.75], p), 0.0);
-        assert_eq!(radius(&[1.0, 0.0], Premises { eta: f64::MAX, ..p }), 0.0);
+        let blind = Premises::new(Norm::L1, 1.0, f64::MAX).unwrap();
+        assert_eq!(radius(&[1.0, 0.0], blind), 0.0);
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub enum Metric {
     Iou(u8),
     /// Mean of the recall of the classes in the label.
     MeanClassAccuracy,
-    /// Mean of the IoU of the classes in the label.
+    /// Mean of the IoU of the classes in the label, or of label and prediction ([`crate::MiouClasses`]).
     Miou,
     /// Share of the objects of a class in the label that are not lost ([`crate::Objects`]).
     Objects(u8),

@@ -5,7 +5,7 @@
 //! worst of each image is no bound of it; that sum appears under its own name. The means are means
 //! over classes of these, each class attacked with the whole budget.
 
-use crate::conventions::{EmptyPrecision, MiouClasses};
+use crate::conventions::{Conventions, EmptyPrecision, MiouClasses};
 use crate::error::{Error, Result};
 use crate::flip_curve::FlipCurve;
 use crate::frontier::Frontier;
@@ -13,7 +13,7 @@ use crate::goal::Goal;
 use crate::joint::{Hull, Ratio, joint_minimum};
 use crate::margin::Margins;
 use crate::metric::{Kind, Metric};
-use crate::norm::Budget;
+use crate::norm::{Budget, Norm};
 use crate::object;
 use crate::share::{Share, Value};
 use crate::summary::{mean_lower, mean_upper};
@@ -29,6 +29,8 @@ pub struct Pool {
     keep: bool,
     images: usize,
     undefined: usize,
+    /// Norm of the costs, norm of the budgets, conventions.
+    rules: Option<(Norm, Norm, Conventions)>,
     parts: Parts,
 }
 
@@ -116,14 +118,16 @@ impl Pool {
             keep: goals,
             images: 0,
             undefined: 0,
+            rules: None,
             parts,
         })
     }
 
-    /// Adds an image. All images need the same conventions.
+    /// Adds an image.
     ///
     /// Errors: those of [`Metric::certify`], [`Error::TooManyPixels`] from 2^53, [`Error::Shape`]
-    /// for another number of classes.
+    /// for another number of classes, [`Error::MixedPool`] for other norms or conventions than
+    /// those of the first image.
     pub fn add(&mut self, margins: &Margins) -> Result<()> {
         let metric = self.metric;
         let classes = margins.image().grid().classes;
@@ -133,6 +137,11 @@ impl Pool {
                 got: classes,
                 expected: self.classes.to_string(),
             });
+        }
+        let premises = margins.premises();
+        let rules = (premises.norm, premises.budgets(), *margins.conventions());
+        if *self.rules.get_or_insert(rules) != rules {
+            return Err(Error::MixedPool);
         }
         let clean_value = margins.value(metric, margins.predictions())?;
         match &mut self.parts {
@@ -422,7 +431,7 @@ pub(crate) fn last_safe(safe: impl Fn(f64) -> bool, close: u64) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Conventions, Grid, Image, Norm, Premises, margins};
+    use crate::{Grid, Image, Premises, margins};
 
     /// A pool of one image of two pixels of class 0, at these logits, gaps 2.
     fn pool(metric: Metric, logits: [f32; 4], labels: [u8; 2], conventions: Conventions) -> Pool {
@@ -504,5 +513,24 @@ mod tests {
             Err(Error::Shape { got: 3, .. })
         ));
         assert_eq!(pool.images(), 0);
+    }
+
+    #[test]
+    fn mixed_pool() {
+        let grid = Grid::new(2, 1, 1).unwrap();
+        let image = Image::new(grid, &[1.0, 0.0], Some(&[0]), None).unwrap();
+        let of = |norm| margins(&image, &Premises::new(norm, 1.0, 0.0).unwrap()).unwrap();
+        let mut pool = Pool::new(Metric::Accuracy, 2, &[], false).unwrap();
+        pool.add(&of(Norm::L2)).unwrap();
+        assert_eq!(pool.add(&of(Norm::LINF)), Err(Error::MixedPool));
+        let union = Conventions {
+            miou: MiouClasses::Union,
+            ..Conventions::default()
+        };
+        assert_eq!(
+            pool.add(&of(Norm::L2).with(union).unwrap()),
+            Err(Error::MixedPool)
+        );
+        assert_eq!(pool.images(), 1);
     }
 }

@@ -19,7 +19,7 @@ pub struct Premises {
     /// What is certified.
     pub claim: Claim,
     /// The norm of budgets; other than `norm` only after [`Premises::in_norm`].
-    pub budgets: Norm,
+    budgets: Norm,
 }
 
 /// Whose predictions are certified, and what rounding of logits that leaves to cover.
@@ -60,6 +60,11 @@ impl Premises {
         Ok(premises)
     }
 
+    /// The norm of budgets: that of the constant, unless converted.
+    pub fn budgets(&self) -> Norm {
+        self.budgets
+    }
+
     /// [`Error::Lipschitz`] or [`Error::Eta`] where no radius follows from these numbers.
     pub fn check(&self) -> Result<()> {
         if !(self.lipschitz > 0.0 && self.lipschitz.is_finite()) {
@@ -76,7 +81,8 @@ impl Premises {
     /// The same premises with budgets in the norm `budgets` of the attacked tensor's `values`
     /// numbers: ||d||_2 <= values^max(0, 1/2 - 1/p) ||d||_p, and that factor, rounded up, goes into
     /// the constant. The costs stay those of l2: costs of p with an l2 constant are unsound
-    /// (example T15). Converting to the norm it has already changes nothing.
+    /// (two flips are reached where they
+    /// claim one). Converting to the norm it has already changes nothing.
     ///
     /// Errors: [`Error::Unsupported`] from another norm than l2, [`Error::Shape`] for 0 values,
     /// [`Error::Lipschitz`] where the product is too large.

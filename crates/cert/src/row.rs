@@ -198,7 +198,7 @@ pub struct Row {
     pub norm: Norm,
     /// Value of the clean prediction, to the nearest.
     pub clean: Option<f64>,
-    /// Worst value (rounded down, the false negative rate up) or budget (rounded down).
+    /// Worst value (rounded down; of the rates of false decisions up) or budget (rounded down).
     pub value: Option<f64>,
     /// Q1: the budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -210,7 +210,7 @@ pub struct Row {
     pub lipschitz: f64,
     /// The error of logits it allows for.
     pub eta: f64,
-    /// Pixels that count.
+    /// Pixels that count, or objects; 0 where the metric is undefined.
     pub counted: u64,
     /// No budget is enough for the goal.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -227,7 +227,7 @@ impl Row {
             kind: RowKind::Row,
             image: image.into(),
             metric,
-            norm: premises.budgets,
+            norm: premises.budgets(),
             clean: None,
             value: None,
             eps: None,
@@ -316,13 +316,9 @@ mod tests {
     use super::*;
     use crate::{Grid, Image, margins};
 
-    const PREMISES: Premises = Premises {
-        norm: Norm::LINF,
-        lipschitz: 0.5,
-        eta: 0.0,
-        claim: crate::Claim::Function,
-        budgets: Norm::LINF,
-    };
+    fn premises() -> Premises {
+        Premises::new(Norm::LINF, 0.5, 0.0).unwrap()
+    }
 
     fn with_certificate(metric: &str, test: impl Fn(Row, Option<&Certificate>)) {
         // margins 1, 0.5 and (wrong) 1; labels 0, 0, 0
@@ -334,10 +330,10 @@ mod tests {
             None,
         )
         .unwrap();
-        let margins = margins(&image, &PREMISES).unwrap();
+        let margins = margins(&image, &premises()).unwrap();
         let metric: Metric = metric.parse().unwrap();
         test(
-            Row::new("a", metric, &PREMISES),
+            Row::new("a", metric, &premises()),
             metric.certify(&margins).unwrap().as_ref(),
         );
     }
@@ -390,7 +386,7 @@ mod tests {
     #[test]
     fn csv_quotes_names_and_leaves_absent_values_empty() {
         let metric = Metric::Accuracy;
-        let row = Row::new("a,\"b\"", metric, &PREMISES).worst(None, Budget::new(0.5).unwrap());
+        let row = Row::new("a,\"b\"", metric, &premises()).worst(None, Budget::new(0.5).unwrap());
         assert_eq!(
             row.csv(),
             "\"a,\"\"b\"\"\",accuracy,inf,,,0.5,,0.5,0,0,false,true"
@@ -403,7 +399,7 @@ mod tests {
 
     #[test]
     fn a_question_is_one_question() {
-        let row = Row::new("a", Metric::Stability, &PREMISES);
+        let row = Row::new("a", Metric::Stability, &premises());
         assert_eq!(row.question(), None);
         let eps = Budget::new(0.5).unwrap();
         let row = row.worst(None, eps);

@@ -140,7 +140,7 @@ impl Entry {
         }
     }
 
-    /// The side on which the values err: upper for a worst false negative rate, else lower.
+    /// The side on which the values err: upper for a worst rate of false decisions, else lower.
     pub fn side(&self) -> Side {
         match self.question {
             Question::Worst(_) if !self.metric.higher_is_better() => Side::Upper,

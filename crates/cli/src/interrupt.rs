@@ -14,6 +14,7 @@ pub fn listen() -> Result<()> {
         if STOP.swap(true, Ordering::SeqCst) {
             std::process::exit(i32::from(STOPPED));
         }
+        say!("stopping at the next step; Ctrl-C once more ends at once");
     })?;
     Ok(())
 }

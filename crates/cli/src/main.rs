@@ -12,9 +12,11 @@ mod cmd;
 mod conventions;
 mod fail;
 mod interrupt;
+mod maps;
 mod output;
 mod picture;
 mod progress;
+mod region;
 mod source;
 
 use std::process::ExitCode;

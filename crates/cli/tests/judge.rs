@@ -139,7 +139,7 @@ fn norms_claims_and_heads() {
         &["0", "at least 1"],
     );
     refused(
-        &format!("certify --logits {path} --lipschitz 2 --norm 3 --forced exact"),
+        &format!("certify --logits {path} --lipschitz 2 --metric iou:1 --norm 3 --forced exact"),
         &["exact", "pairwise"],
     );
     refused(
@@ -166,12 +166,27 @@ fn conventions() {
     let counted = |arguments: &str| run(corner.to_str().unwrap(), arguments)[1]["counted"].clone();
     assert_eq!(counted("--eps 0 --metric objects:1"), 2);
     assert_eq!(counted("--eps 0 --metric objects:1 --connectivity 8"), 1);
-    let head = &run(&path, "--eps 0 --miou union --empty-precision skip")[0]["conventions"];
+    let head = &run(
+        &path,
+        "--eps 0 --metric miou --metric precision:1 --miou union --empty-precision skip",
+    )[0]["conventions"];
     assert_eq!(
         (&head["miou"], &head["empty_precision"]),
         (&"union".into(), &"skip".into())
     );
     let wrong = format!("certify --logits {path} --lipschitz 2");
+    for flag in [
+        "--forced exact",
+        "--miou union",
+        "--empty-precision one",
+        "--coverage 5",
+    ] {
+        let name = flag.split(' ').next().unwrap();
+        refused(
+            &format!("{wrong} --metric accuracy {flag}"),
+            &[name, "none of the metrics"],
+        );
+    }
     refused(&format!("{wrong} --connectivity 6"), &["4 or 8"]);
     refused(&format!("{wrong} --coverage 100"), &["100"]);
     refused(&format!("{wrong} --min-object 0"), &["0"]);
@@ -197,17 +212,23 @@ fn a_region_counts_alone() {
         );
         assert_eq!(rows[1]["counted"], counted, "{metric}");
     }
+    // 16 bits of which the upper ones are 0
+    let faint = dir.path().join("faint.png");
+    let faint_values =
+        image::ImageBuffer::<image::Luma<u16>, _>::from_raw(3, 2, vec![0u16, 1, 1, 1, 1, 1]);
+    faint_values.unwrap().save(&faint).unwrap();
+    let faint = format!("--eps 0.1 --metric accuracy --region {}", faint.display());
+    assert_eq!(run(&path, &faint)[1]["counted"], 4);
     let none = png("none.png", 3, &[0; 6]);
-    assert_eq!(
-        run(
-            &path,
-            &format!("--eps 0.1 --metric accuracy --region {none}")
-        )[1]["undefined"],
-        true
-    );
     let other = png("other.png", 2, &[1; 6]);
     let wrong = format!("certify --logits {path} --lipschitz 2 --region");
     refused(&format!("{wrong} {other}"), &["3x2", "2x3"]);
+    refused(&format!("{wrong} {none}"), &["all black"]);
+    let jpeg = dir.path().join("region.jpg");
+    image::GrayImage::from_pixel(3, 2, image::Luma([255]))
+        .save(&jpeg)
+        .unwrap();
+    refused(&format!("{wrong} {}", jpeg.display()), &["no PNG"]);
     refused(&format!("{wrong} {path}"), &["region"]);
     refused(&format!("{wrong} /nowhere.png"), &["/nowhere.png"]);
 }
@@ -272,6 +293,20 @@ fn data_sets_curves_and_maps() {
         .read_to_end(&mut bytes)
         .unwrap();
     assert!(bytes.ends_with(&[0, 0, 1, 0, 2, 0]));
+    // what is there stays: it may be somebody's logits
+    let again = format!(
+        "certify --logits {path} --lipschitz 2 --metric accuracy --maps {}",
+        maps.display()
+    );
+    let before = fs::read(maps.join("0.npz")).unwrap();
+    refused(&again, &["0.npz exists", "new or empty"]);
+    assert_eq!(fs::read(maps.join("0.npz")).unwrap(), before);
+    // asked twice, answered once
+    let twice = run(
+        &path,
+        "--eps 0.5,0.5,0.50 --metric accuracy --until accuracy<=0.5 --until accuracy<=0.5",
+    );
+    assert_eq!(twice.len(), 1 + 2 * 2);
     // the table has both
     let table =
         format!("certify --logits {path} --lipschitz 2 --eps 0.51 --metric iou:2 --dataset");
@@ -328,4 +363,13 @@ fn a_model_in_another_norm() {
         l2["value"].as_f64().unwrap() / values.sqrt(),
     );
     assert_eq!(run("1").1["value"], l2["value"]);
+    // what only logits need
+    let [model, data] = [model.display(), data.display()];
+    for flag in ["--head h.npz", "--dimension 10"] {
+        let name = flag.split(' ').next().unwrap();
+        refused(
+            &format!("certify --model {model} --data {data} {flag}"),
+            &[name],
+        );
+    }
 }

@@ -466,7 +466,7 @@ impl Error {
             Error::MissingArray { name, .. } => format!("save it under that name: numpy.savez(file, {name}=...)"),
             Error::ArrayType { name, .. } => format!("convert it in numpy before saving: {name}.astype(...)"),
             Error::FortranOrder { name, .. } => format!("save numpy.ascontiguousarray({name})"),
-            Error::LabelValue { .. } => "name the value that marks unlabelled pixels as the ignore value".into(),
+            Error::LabelValue { .. } => "name the value that marks unlabelled pixels, for example --ignore -1".into(),
             Error::Unsupported { hint, .. } => hint.clone(),
             Error::OtherSamples => "restore the data set and its split list, or start a new training".into(),
             Error::ImageSize { .. } => "choose another size".into(),

@@ -119,7 +119,7 @@ impl Enumeration {
     }
 
     /// `found` is the worst value: never better, and worse only where a budget is within rounding
-    /// of `eps`, or the document grants it.
+    /// of `eps`, or the bound is known to be idle by that much.
     fn check_worst(&self, found: Value, eps: f64) -> Result<(), String> {
         let metric = self.metric;
         let [least, most] = [1.0 - CLOSE, 1.0 + CLOSE].map(|factor| self.worst(eps * factor));
@@ -267,7 +267,7 @@ pub fn run<S: Strategy>(cases: u32, strategy: S, check: impl Fn(S::Value)) {
 }
 
 fn check_images(cases: u32) {
-    let scene = (2..=3usize, terms()).prop_flat_map(|(classes, terms)| scene(classes, 5, terms));
+    let scene = (2..=3usize, terms()).prop_flat_map(|(classes, terms)| scene(classes, 6, terms));
     run(
         cases,
         (scene, picks(), 0..=100u64),
@@ -277,13 +277,13 @@ fn check_images(cases: u32) {
 
 #[test]
 fn certificates_equal_the_enumeration_of_all_assignments() {
-    check_images(2000);
+    check_images(1000);
 }
 
 #[test]
 #[ignore = "minutes: make slow"]
 fn certificates_equal_the_enumeration_many_times() {
-    check_images(50_000);
+    check_images(30_000);
 }
 
 /// Three pixels of class 0, two of class 1 and a void one that is predicted 0; L = 3.

@@ -80,6 +80,18 @@ pub struct Case {
 pub type Report = Option<(Vec<Value>, Vec<Option<f64>>)>;
 
 impl Case {
+    /// The same constant and error in another norm.
+    pub fn in_norm(&mut self, norm: Norm) {
+        let Premises {
+            lipschitz,
+            eta,
+            claim,
+            ..
+        } = self.premises;
+        self.premises = Premises::new(norm, lipschitz, eta).unwrap();
+        self.premises.claim = claim;
+    }
+
     pub fn with<T>(&self, then: impl FnOnce(&Margins) -> T) -> T {
         let logits: Vec<f32> = (0..self.classes)
             .flat_map(|class| self.pixels.iter().map(move |pixel| pixel[class]))

@@ -116,12 +116,11 @@ proptest! {
 
     #[test]
     fn another_norm_is_a_factor_of_the_constant(mut case in case(1..=12), eps in eps(), p in prop::sample::select(EXPONENTS.to_vec()), values in 1..100usize) {
-        case.premises.norm = Norm::L2;
-        case.premises.budgets = Norm::L2;
+        case.in_norm(Norm::L2);
         let mut scaled = case.clone();
         let norm = Norm::new(p).unwrap();
         case.premises = case.premises.in_norm(norm, values).unwrap();
-        prop_assert_eq!(case.premises.budgets, norm);
+        prop_assert_eq!(case.premises.budgets(), norm);
         scaled.premises.lipschitz *= (values as f64).powf((0.5 - 1.0 / p).max(0.0));
         for metric in METRICS {
             same_but_for_rounding(&case, &scaled, metric, eps).unwrap();

@@ -116,8 +116,7 @@ proptest! {
     #[test]
     fn orthonormal_rows_are_no_head_in_l2(case in case(12..=12), eps in eps(), features in prop::collection::vec(prop::collection::vec(-16..=16i8, 4), 12)) {
         let mut case = binary(case);
-        case.premises.norm = Norm::L2;
-        case.premises.budgets = Norm::L2;
+        case.in_norm(Norm::L2);
         let rows = [[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1i8]];
         let rows = rows.map(|row| row.map(|sign| f32::from(sign) / 2.0).to_vec());
         let features: Vec<Vec<f32>> = features.iter().map(|phi| phi.iter().map(|v| f32::from(*v) / 8.0).collect()).collect();
@@ -142,8 +141,7 @@ proptest! {
     fn exact_forced_costs_are_at_least_pairwise(case in case(1..=12), eps in eps(), p in prop::sample::select(vec![1.0, 2.0, f64::INFINITY])) {
         let [mut exact, mut pairwise] = [(); 2].map(|()| case.clone());
         for (case, forced) in [(&mut exact, Forced::Exact), (&mut pairwise, Forced::Pairwise)] {
-            case.premises.norm = Norm::new(p).unwrap();
-            case.premises.budgets = case.premises.norm;
+            case.in_norm(Norm::new(p).unwrap());
             case.conventions.forced = forced;
         }
         for metric in METRICS {

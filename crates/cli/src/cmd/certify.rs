@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use certiseg_cert::{
-    Budget, Certificate, Claim, ClassHead, Conventions, CurveRow, DatasetRow, Goal, Grid, Image,
-    Margins, Metric, Norm, Pool, Premises, Row, Summary, margins, margins_with_head,
+    Budget, Claim, ClassHead, CurveRow, DatasetRow, Goal, Grid, Image, Margins, Metric, Norm, Pool,
+    Premises, Row, Summary, margins, margins_with_head,
 };
-use certiseg_net::data::{LogitsFile, Map, VOID, read_head, write_maps};
+use certiseg_net::data::{LogitsFile, VOID, read_head};
 use certiseg_net::network::Certifier;
 use clap::Args;
 use serde::Serialize;
@@ -17,15 +17,17 @@ use serde::Serialize;
 use crate::conventions::{ConventionArgs, word};
 use crate::fail::{STOPPED, Usage};
 use crate::interrupt;
+use crate::maps::Maps;
 use crate::output::{Format, Rows, head, make_dir, print_line, table};
 use crate::progress::Progress;
+use crate::region::Region;
 use crate::source::{DataArgs, Item, Pictures};
 
 /// Flags of the verb.
 #[derive(Args, Debug)]
 pub struct Certify {
     /// Model or training checkpoint (safetensors); needs --data
-    #[arg(long, conflicts_with_all = ["logits", "lipschitz", "eta"])]
+    #[arg(long, conflicts_with_all = ["logits", "lipschitz", "eta", "head", "dimension"])]
     model: Option<PathBuf>,
     #[command(flatten)]
     data: DataArgs,
@@ -57,11 +59,11 @@ pub struct Certify {
     /// converted
     #[arg(long, requires = "logits")]
     dimension: Option<usize>,
-    /// What is certified: function (of the exact weights), or program (that gave the logits, eta
-    /// taken twice as often)
+    /// What is certified: function (of the exact weights; 2 eta off each margin), or program (that
+    /// gave the logits; 4 eta)
     #[arg(long, default_value = "function", value_parser = word::<Claim>)]
     claim: Claim,
-    /// Only these pixels count: a PNG of the size of the logits, black is out
+    /// Only these pixels count: a PNG of the size of the logits, black (0 in all channels) is out
     #[arg(long)]
     region: Option<PathBuf>,
     #[command(flatten)]
@@ -76,15 +78,17 @@ pub struct Certify {
     /// A degradation, for example 'accuracy<=0.5', 'fnr:1>=0.7' or stability@50; repeatable
     #[arg(long)]
     until: Vec<Goal>,
-    /// The data set as a whole too: counts of all images pooled, each attacked within the budget
+    /// The data set as a whole too: counts of all images pooled, each attacked within the budget.
+    /// Pooled means are over the classes that are labelled or predicted anywhere
     #[arg(long)]
     dataset: bool,
-    /// The whole curve of every image and metric in at most so many points, as rows
+    /// The whole curve of every image and metric in at most so many points (2 to 1025), as rows
+    /// of JSON lines; each point of miou may take tens of milliseconds
     #[arg(long, num_args = 0..=1, default_missing_value = "65", value_name = "POINTS",
-          value_parser = clap::value_parser!(u16).range(2..))]
+          value_parser = clap::value_parser!(u16).range(2..=1025))]
     curve: Option<u16>,
-    /// Folder for one npz per image: predictions, radii, and per metric the budgets or places at
-    /// which the worst attack takes each pixel
+    /// Folder for one new npz per image: predictions, radii, and per metric the budgets or places at
+    /// which the worst attack takes each pixel (none for the means over classes); see the README
     #[arg(long)]
     maps: Option<PathBuf>,
     /// Folder for rows.jsonl
@@ -140,14 +144,18 @@ impl Certify {
             }
         }
         let budgets = eps.iter().map(|&eps| Ok(Budget::new(eps)?));
-        let budgets: Vec<Budget> = budgets.collect::<Result<_>>()?;
+        let mut budgets: Vec<Budget> = budgets.collect::<Result<_>>()?;
+        let mut goals = self.until.clone();
+        without_repeats(&mut budgets);
+        without_repeats(&mut goals);
+        let eps: Vec<f64> = budgets.iter().map(|eps| eps.get()).collect();
         let mut source = Source::open(&self)?;
         let metrics = self.metrics(source.labelled(), source.classes())?;
         // fails on a constant, a norm or conventions that mean nothing, before any picture is read
         let premises = source.premises(&self, self.eta)?;
         Grid::new(source.classes(), 1, 1)?;
-        let conventions = Conventions::from(self.conventions);
-        let region = self.region.as_deref().map(read_region).transpose()?;
+        let conventions = self.conventions.check(&metrics)?;
+        let region = self.region.as_deref().map(Region::read).transpose()?;
         let region = region.as_ref();
         let pictures = source.pictures();
         let settings = Settings {
@@ -161,7 +169,7 @@ impl Certify {
             norm: self.norm,
             eps: &budgets,
             metrics: &metrics,
-            until: &self.until,
+            until: &goals,
             ignore: self.data.ignore,
             limit: self.data.limit,
             eta: self.logits.as_ref().map(|_| self.eta),
@@ -177,10 +185,10 @@ impl Certify {
             .claim(self.claim, conventions)
             .eta_source(source.eta_source());
         let mut rows = Rows::open(self.format, self.out.as_deref(), &head)?;
-        let mut summary = Summary::new(&metrics, &eps, &self.until);
+        let mut summary = Summary::new(&metrics, &eps, &goals);
         let progress = Progress::new("certify", source.len());
         let pool = |&metric: &Metric| {
-            let goals = self.until.iter().any(|goal| goal.metric == metric);
+            let goals = goals.iter().any(|goal| goal.metric == metric);
             Ok(Pool::new(metric, source.classes(), &budgets, goals)?)
         };
         let mut pools = match self.dataset {
@@ -217,7 +225,7 @@ impl Certify {
                     summary.add(&row);
                     rows.push(&row)?;
                 }
-                for goal in self.until.iter().filter(|goal| goal.metric == metric) {
+                for goal in goals.iter().filter(|goal| goal.metric == metric) {
                     let row = row.clone().budget(certificate, goal)?;
                     summary.add(&row);
                     rows.push(&row)?;
@@ -241,7 +249,7 @@ impl Certify {
         }
         let mut dataset = Vec::new();
         for pool in &pools {
-            dataset.extend(DatasetRow::of(pool, &self.until, &premises)?);
+            dataset.extend(DatasetRow::of(pool, &goals, &premises)?);
         }
         dataset.iter().try_for_each(|row| rows.push_other(row))?;
         progress.finish();
@@ -257,6 +265,9 @@ impl Certify {
         }
         if let Some(path) = path {
             say!("rows  {}", path.display());
+        }
+        if let Some(dir) = &self.maps {
+            say!("maps  {} ({done} files)", dir.display());
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -295,92 +306,28 @@ impl Certify {
     }
 }
 
-/// The maps of one picture, by name.
-struct Maps<'a> {
-    margins: &'a Margins<'a>,
-    maps: Vec<(String, Map)>,
-}
-
-impl<'a> Maps<'a> {
-    fn new(margins: &'a Margins<'a>) -> Self {
-        Maps {
-            margins,
-            maps: Vec::new(),
+/// Questions asked twice are answered once.
+fn without_repeats<T: PartialEq + Clone>(list: &mut Vec<T>) {
+    let mut kept: Vec<T> = Vec::new();
+    for item in list.iter() {
+        if !kept.contains(item) {
+            kept.push(item.clone());
         }
     }
-
-    fn add(&mut self, certificate: &Certificate) -> Result<()> {
-        let name = certificate.metric().to_string().replace(':', "_");
-        if let Some(budgets) = certificate.flip_budgets()? {
-            self.maps
-                .push((format!("budget_{name}"), Map::Floats(budgets)));
-        }
-        if let Some([lose, gain]) = certificate.ranks()? {
-            self.maps.push((format!("lose_{name}"), Map::Places(lose)));
-            self.maps.push((format!("gain_{name}"), Map::Places(gain)));
-        }
-        Ok(())
-    }
-
-    fn write(mut self, dir: &Path, id: &str) -> Result<()> {
-        let grid = self.margins.image().grid();
-        let predictions = Map::Bytes(self.margins.predictions().to_vec());
-        self.maps.push(("prediction".into(), predictions));
-        self.maps
-            .push(("radius".into(), Map::Floats(self.margins.radii_f32())));
-        // names of pictures may be paths
-        let file = id.replace(['/', '\\', ':'], "__");
-        write_maps(
-            &dir.join(format!("{file}.npz")),
-            [grid.height, grid.width],
-            &self.maps,
-        )?;
-        Ok(())
-    }
-}
-
-/// The pixels that count, (height, width).
-struct Region {
-    size: [usize; 2],
-    inside: Vec<bool>,
-}
-
-impl Region {
-    fn of(&self, grid: Grid) -> Result<&[bool]> {
-        let [height, width] = self.size;
-        if self.size == [grid.height, grid.width] {
-            return Ok(&self.inside);
-        }
-        Err(Usage::error(
-            format!(
-                "the region is {height}x{width}, logits are {}x{}",
-                grid.height, grid.width
-            ),
-            "draw the region at the size of the logits",
-        ))
-    }
-}
-
-fn read_region(path: &Path) -> Result<Region> {
-    let open = || {
-        image::ImageReader::open(path)?
-            .with_guessed_format()?
-            .decode()
-    };
-    let picture = open().with_context(|| format!("cannot read the region {}", path.display()))?;
-    let grey = picture.to_luma8();
-    Ok(Region {
-        size: [grey.height() as usize, grey.width() as usize],
-        inside: grey.iter().map(|&value| value > 0).collect(),
-    })
+    *list = kept;
 }
 
 fn footer(images: usize, premises: &Premises, source: &Source) -> String {
     format!(
-        "{images} images; l{} in {}; L = {} ({}); values are certified: worst within eps, rounded against us",
-        premises.budgets,
+        "{images} images; l{} in {}; L = {}{} ({}); values are certified, rounded against us: worst within eps, or budget of the goal",
+        premises.budgets(),
         source.unit(),
         certiseg_cert::round_up(premises.lipschitz, 6),
+        if premises.budgets() == premises.norm {
+            ""
+        } else {
+            " converted from l2"
+        },
         source.lipschitz_source(),
     )
 }
@@ -467,6 +414,12 @@ impl Source {
                 let id = next.to_string();
                 *next += 1;
                 let [classes, height, width] = file.shape();
+                if image.rounding == f64::INFINITY {
+                    return Err(Usage::error(
+                        format!("a logit of image {id} is beyond float32"),
+                        "divide logits, --lipschitz and --eta by the same number",
+                    ));
+                }
                 Ok(Some(Item {
                     id,
                     grid: Grid::new(classes, height, width)?,
@@ -506,7 +459,7 @@ impl Source {
 
     /// What certificates of logits with this error rest on, in the norm that was asked for.
     fn premises(&self, args: &Certify, eta: f64) -> Result<Premises> {
-        let (premises, values) = match self {
+        let (mut premises, values) = match self {
             Source::Model {
                 pictures,
                 certifier,
@@ -519,8 +472,14 @@ impl Source {
                 Some(values) => (Premises::new(Norm::L2, *lipschitz, eta)?, values),
             },
         };
-        let claim = args.claim;
-        Ok(Premises { claim, ..premises }.in_norm(args.norm, values)?)
+        if args.dimension.is_some() && args.norm == Norm::L2 {
+            return Err(Usage::error(
+                "--dimension with budgets in l2: nothing to convert",
+                "name the norm of the budgets with --norm, or leave --dimension out",
+            ));
+        }
+        premises.claim = args.claim;
+        Ok(premises.in_norm(args.norm, values)?)
     }
 
     fn margins<'a>(&self, image: &Image<'a>, premises: &Premises) -> Result<Margins<'a>> {
@@ -536,7 +495,10 @@ impl Source {
     fn lipschitz_source(&self) -> &'static str {
         match self {
             Source::Model { certifier, .. } => certifier.lipschitz_source(),
-            Source::File { .. } => "assumed, given by the caller",
+            Source::File { head: Some(_), .. } => {
+                "assumed, given by the caller; of the features, with the rows of the head"
+            }
+            Source::File { head: None, .. } => "assumed, given by the caller",
         }
     }
 

@@ -66,8 +66,8 @@ impl LogitsFile {
         let bytes = shape
             .iter()
             .try_fold(8usize, |bytes, &size| bytes.checked_mul(size));
-        if bytes.is_none_or(|bytes| bytes == 0) || classes > usize::from(VOID) {
-            return Err(logits.wrong_shape("at least one image and pixel, and 1 to 255 classes"));
+        if bytes.is_none_or(|bytes| bytes == 0) || !(2..=usize::from(VOID)).contains(&classes) {
+            return Err(logits.wrong_shape("at least one image and pixel, and 2 to 255 classes"));
         }
         if logits.number.kind != Kind::Float {
             return Err(logits.wrong_type("float32, float64 or float16"));

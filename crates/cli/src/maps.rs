@@ -1,0 +1,57 @@
+//! Maps of one picture for viewers and sliders: names and numbers as the README tells.
+
+use std::path::Path;
+
+use anyhow::Result;
+use certiseg_cert::{Certificate, Margins};
+use certiseg_net::data::{Map, write_maps};
+
+use crate::fail::Usage;
+
+/// The maps of one picture, by name.
+pub struct Maps<'a> {
+    margins: &'a Margins<'a>,
+    maps: Vec<(String, Map)>,
+}
+
+impl<'a> Maps<'a> {
+    /// None yet.
+    pub fn new(margins: &'a Margins<'a>) -> Self {
+        Maps {
+            margins,
+            maps: Vec::new(),
+        }
+    }
+
+    /// Those of one metric.
+    pub fn add(&mut self, certificate: &Certificate) -> Result<()> {
+        let name = certificate.metric().to_string().replace([':', '-'], "_");
+        if let Some(budgets) = certificate.flip_budgets()? {
+            self.maps
+                .push((format!("budget_{name}"), Map::Floats(budgets)));
+        }
+        if let Some([lose, gain]) = certificate.ranks()? {
+            self.maps.push((format!("lose_{name}"), Map::Places(lose)));
+            self.maps.push((format!("gain_{name}"), Map::Places(gain)));
+        }
+        Ok(())
+    }
+
+    /// Writes DIR/ID.npz, which must not be there: it may be somebody's logits.
+    pub fn write(mut self, dir: &Path, id: &str) -> Result<()> {
+        let grid = self.margins.image().grid();
+        let predictions = Map::Bytes(self.margins.predictions().to_vec());
+        self.maps.push(("prediction".into(), predictions));
+        self.maps
+            .push(("radius".into(), Map::Floats(self.margins.radii_f32())));
+        // names of pictures may be paths
+        let path = dir.join(format!("{}.npz", id.replace(['/', '\\', ':'], "__")));
+        if path.exists() {
+            return Err(Usage::error(
+                format!("{} exists already", path.display()),
+                "give --maps a new or empty folder",
+            ));
+        }
+        Ok(write_maps(&path, [grid.height, grid.width], &self.maps)?)
+    }
+}
