@@ -1,5 +1,6 @@
 //! The certificate of one image and one metric: sorted once, it answers every budget.
 
+use crate::cheapest::cheapest;
 use crate::component::OUTSIDE;
 use crate::conventions::EmptyPrecision;
 use crate::error::{Error, Result};
@@ -67,10 +68,11 @@ impl Metric {
             let certificate = self.certify(margins)?;
             return Ok(certificate.map(|certificate| certificate.worst(eps)));
         };
-        // what is free is counted, what costs too much left out
-        let payable = |radius: f64| (radius > 0.0) & (radius <= eps.get());
-        let (left, [counted, free]) = self.gather(margins, Change::Lose, Vec::new(), payable)?;
-        let flips = free + FlipCurve::new(left, power(margins)).flips(eps.get());
+        let power = power(margins);
+        let affordable = power.affordable(eps.get());
+        let (left, [counted, free]) =
+            cheapest(self, margins, Change::Lose, false, power, |_| affordable)?;
+        let flips = free + left.flips(eps.get());
         Ok((counted > 0).then(|| Value::Share(self.share(counted - flips, counted))))
     }
 }

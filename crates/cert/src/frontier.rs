@@ -6,6 +6,7 @@
 //! value that does not rise in j. The radii contain the factor 2^((1-p)/p) and 1/L, which the
 //! printed formulas lack.
 
+use crate::cheapest::cheapest;
 use crate::error::Result;
 use crate::flip_curve::FlipCurve;
 use crate::goal::Goal;
@@ -36,40 +37,12 @@ impl Frontier {
     /// the whole class and gains one pixel every ratio is 0, so that gains which together cost more
     /// than that decide nothing. Also the number of pixels of both lists.
     pub(crate) fn deciding(metric: Metric, margins: &Margins) -> Result<(Self, usize)> {
-        /// Pixels from which the cheapest gains are guessed.
-        const SAMPLE: usize = 1024;
         let power = Power::new(margins.premises().norm, margins.largest());
         let lose = FlipCurve::new(metric.radii(margins, Change::Lose)?, power);
-        let mut sample = metric.some_gains(margins, SAMPLE)?;
-        sample.sort_unstable_by(f64::total_cmp);
-        let cap = |cheapest| power.both(lose.costs()[lose.len()], power.cost(cheapest));
-        let enough = sample
-            .first()
-            .map_or(f64::INFINITY, |&cheapest| cap(cheapest));
-        // where the running sum, scaled to all pixels, is well above that
-        let scale = margins.predictions().len() as f64 / SAMPLE as f64;
-        let mut sum = 0.0;
-        let dear = sample.iter().position(|&radius| {
-            sum = power.both(sum, power.cost(radius) * scale.max(1.0));
-            sum > 2.0 * enough
-        });
-        let limit = dear.map_or(f64::INFINITY, |at| sample[at]);
-        let within = |radius: f64| radius <= limit;
-        let (found, [count, _]) = metric.gather(margins, Change::Gain, Vec::new(), within)?;
-        let gain = FlipCurve::new(found, power);
-        let decides = |gain: &FlipCurve| {
-            let costs = gain.costs();
-            costs.len() > 1 && costs[gain.len()] > power.both(lose.costs()[lose.len()], costs[1])
-        };
-        let counted = lose.len() + count;
-        let gain = if gain.len() == count || decides(&gain) {
-            gain
-        } else {
-            FlipCurve::new(
-                metric.radii_in(margins, Change::Gain, gain.into_memory())?,
-                power,
-            )
-        };
+        let all_lost = lose.costs()[lose.len()];
+        let enough = |one_gain| power.both(all_lost, one_gain);
+        let (gain, [gains, _]) = cheapest(metric, margins, Change::Gain, true, power, enough)?;
+        let counted = lose.len() + gains;
         Ok((Frontier { lose, gain }, counted))
     }
 
@@ -334,17 +307,17 @@ mod tests {
         }
     }
 
-    /// Every fifth pixel is sampled, and is cheaper than the others: the sample promises more cheap
+    /// Every third block is sampled, and is cheaper than the others: the sample promises more cheap
     /// gains than there are, so that those it keeps do not decide and all are taken.
     #[test]
     fn gains_that_decide_are_enough_where_the_sample_misleads() {
-        let pixels = 5000;
+        let pixels = 24_000;
         let (mut logits, mut labels) = (vec![0.0f32; 2 * pixels], vec![0; pixels]);
         for pixel in 0..pixels {
-            let of_class = pixel < 25 && pixel % 5 == 1;
+            let of_class = pixel == 1;
             labels[pixel] = u8::from(of_class);
-            let gap = match (of_class, pixel % 5) {
-                (true, _) => 0.2,
+            let gap = match (of_class, pixel / 256 % 3) {
+                (true, _) => 1.0,
                 (false, 0) => 0.01,
                 (false, _) => 0.02,
             };
@@ -359,10 +332,10 @@ mod tests {
         let whole = Frontier::whole(metric, &margins).unwrap();
         let (deciding, counted) = Frontier::deciding(metric, &margins).unwrap();
         assert_eq!(counted, pixels);
-        for cost in [0.0, 0.01, 0.05, 0.11, 0.15, 0.19, 0.3] {
+        for cost in [0.0, 0.1, 0.5, 0.85, 0.9, 0.95, 1.2] {
             for ratio in [Ratio::Iou, Ratio::Dice, Ratio::Precision] {
                 let value = |frontier: &Frontier| {
-                    let share = |pair| Some(ratio.share(5, pair)).filter(|s| s.denominator > 0);
+                    let share = |pair| Some(ratio.share(1, pair)).filter(|s| s.denominator > 0);
                     frontier.worst(f64::sqrt(cost), share).unwrap().1
                 };
                 assert_eq!(value(&deciding), value(&whole), "{ratio:?} {cost}");
@@ -370,13 +343,13 @@ mod tests {
         }
         // a list cut to what the sample kept would be seen
         let kept: Vec<f64> = (0..pixels)
-            .map(|n| if n % 5 == 0 { 0.01 } else { 9.0 })
+            .map(|n| if n / 256 % 3 == 0 { 0.01 } else { 9.0 })
             .collect();
         let cut = Frontier {
             gain: FlipCurve::new(kept, *whole.lose.power()),
             ..whole.clone()
         };
-        let iou = |frontier: &Frontier| worst(frontier, f64::sqrt(0.11)).1;
+        let iou = |frontier: &Frontier| worst(frontier, f64::sqrt(0.9)).1;
         assert!(iou(&cut) > iou(&whole));
     }
 }

@@ -172,6 +172,7 @@
 #![deny(missing_docs)]
 
 mod certificate;
+mod cheapest;
 mod component;
 mod conv_bound;
 mod conventions;
@@ -201,6 +202,7 @@ mod steps;
 mod summary;
 #[doc(hidden)]
 pub mod testing;
+mod top_two;
 mod value;
 
 pub use certificate::Certificate;

@@ -46,6 +46,9 @@ pub enum Metric {
     StableObjects(u8),
 }
 
+/// Pixels whose radii are computed at once; few enough that many blocks hold no pixel of a class.
+const BLOCK: usize = 256;
+
 /// Which of its pixels an attack changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
@@ -193,19 +196,17 @@ impl Metric {
     }
 
     /// Calls `each(first pixel, radii, whether each is of the list)` for blocks of pixels, row by
-    /// row; radii mean nothing unless they are asked for. Nothing for the means, which have lists
-    /// for each class.
+    /// row, of every so many blocks; `None`: of all, and radii mean nothing. Nothing for the means,
+    /// which have lists for each class.
     ///
     /// Block by block, so that radii are computed in lanes, without a branch on any pixel.
     fn blocks(
         self,
         margins: &Margins,
         list: Change,
-        with_radii: bool,
+        radii_of_every: Option<usize>,
         mut each: impl FnMut(usize, &[f64], &[bool]),
     ) -> Result<()> {
-        /// Small enough that many hold no pixel of a class.
-        const BLOCK: usize = 256;
         let reference = self.reference(margins)?;
         let (class, of_class, forced) = match (self, list) {
             (Metric::Accuracy | Metric::Stability, Change::Lose) => (0, None, false),
@@ -224,7 +225,8 @@ impl Metric {
             _ => return Ok(()),
         };
         let (mut radii, mut listed) = ([0.0; BLOCK], [false; BLOCK]);
-        for (block, labels) in reference.chunks(BLOCK).enumerate() {
+        let blocks = reference.chunks(BLOCK).enumerate();
+        for (block, labels) in blocks.step_by(radii_of_every.unwrap_or(1)) {
             let start = block * BLOCK;
             let (radii, listed) = (&mut radii[..labels.len()], &mut listed[..labels.len()]);
             margins
@@ -238,7 +240,7 @@ impl Metric {
             if !listed.contains(&true) {
                 continue;
             }
-            if !with_radii {
+            if radii_of_every.is_none() {
                 // only who is listed was asked
             } else if forced {
                 margins.forced_radii(start, class, radii);
@@ -264,7 +266,7 @@ impl Metric {
         list: Change,
         mut each: impl FnMut(usize, f64),
     ) -> Result<()> {
-        self.blocks(margins, list, true, |start, radii, listed| {
+        self.blocks(margins, list, Some(1), |start, radii, listed| {
             for (at, (&radius, &listed)) in radii.iter().zip(listed).enumerate() {
                 if listed {
                     each(start + at, radius);
@@ -273,23 +275,23 @@ impl Metric {
         })
     }
 
-    /// Gains of this class among about so many pixels, evenly spread; of all in a small picture.
-    pub(crate) fn some_gains(self, margins: &Margins, pixels: usize) -> Result<Vec<f64>> {
-        let reference = self.reference(margins)?;
-        let class = self.class().unwrap_or_default();
+    /// The radii of one of the lists in so many blocks, evenly spread, and how many times as many
+    /// blocks there are.
+    pub(crate) fn sample(
+        self,
+        margins: &Margins,
+        list: Change,
+        blocks: usize,
+    ) -> Result<(Vec<f64>, f64)> {
+        let all = margins.predictions().len().div_ceil(BLOCK);
         // odd, so that pictures with even rows are not sampled in columns
-        let step = reference.len().div_ceil(pixels) | 1;
-        let mut gains = Vec::new();
-        for pixel in (0..reference.len()).step_by(step) {
-            let (label, mut counted) = (&reference[pixel..=pixel], [false]);
-            margins
-                .image()
-                .counted(pixel, label, self.needs_labels(), &mut counted);
-            if counted[0] && label[0] != class {
-                gains.push(margins.forced_radius(pixel, class));
-            }
-        }
-        Ok(gains)
+        let step = all.div_ceil(blocks) | 1;
+        let mut sample = Vec::new();
+        self.blocks(margins, list, Some(step), |_, radii, listed| {
+            let listed = radii.iter().zip(listed).filter(|(_, listed)| **listed);
+            sample.extend(listed.map(|(radius, _)| radius));
+        })?;
+        Ok((sample, all as f64 / all.div_ceil(step) as f64))
     }
 
     /// The radii of one of the lists, with room for one more.
@@ -317,7 +319,7 @@ impl Metric {
         keep: impl Fn(f64) -> bool,
     ) -> Result<(Vec<f64>, [usize; 2])> {
         let mut all = 0;
-        self.blocks(margins, list, false, |_, _, listed| {
+        self.blocks(margins, list, None, |_, _, listed| {
             all += listed.iter().filter(|listed| **listed).count();
         })?;
         if found.is_empty() {
@@ -327,7 +329,7 @@ impl Metric {
             found.resize(all + 1, 0.0);
         }
         let [mut kept, mut free] = [0; 2];
-        self.blocks(margins, list, true, |_, radii, listed| {
+        self.blocks(margins, list, Some(1), |_, radii, listed| {
             for (&radius, &listed) in radii.iter().zip(listed) {
                 found[kept] = radius;
                 kept += usize::from(listed & keep(radius));
