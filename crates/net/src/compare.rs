@@ -14,7 +14,7 @@ pub struct Arena {
     certifier: Certifier,
     target: Target,
     size: [usize; 2],
-    /// The audited constant.
+    /// The audited constant that certificates rest on: of the features, where the head is known.
     pub lipschitz: f64,
 }
 
@@ -58,7 +58,7 @@ impl Arena {
     pub fn new(network: &Network, size: [usize; 2]) -> Result<Self> {
         let certifier = network.certifier(size[0], size[1])?;
         Ok(Self {
-            lipschitz: certifier.lipschitz(),
+            lipschitz: certifier.premises(0.0)?.lipschitz,
             certifier,
             target: Target::new(network),
             size,
@@ -89,7 +89,8 @@ impl Arena {
         let [height, width] = self.size;
         let picture = sample.image_f32();
         let logits = self.certifier.logits(&picture)?;
-        let premises = self.certifier.premises(logits.eta)?;
+        let mut premises = self.certifier.premises(logits.eta)?;
+        premises.lipschitz = self.lipschitz;
         let budgets = eps.iter().map(|&eps| Budget::new(eps));
         let budgets = budgets.collect::<cert::Result<Vec<_>>>()?;
         let image = cert::Image::new(logits.grid, &logits.values, Some(labels), Some(VOID))?;
