@@ -65,6 +65,11 @@ impl Arena {
         })
     }
 
+    /// Where [`Arena::lipschitz`] comes from, for head rows.
+    pub fn lipschitz_source(&self) -> &'static str {
+        self.certifier.lipschitz_source()
+    }
+
     /// Certifies and attacks one labelled picture. Budgets must rise: what an attack reached within
     /// a smaller budget counts for every larger one.
     ///

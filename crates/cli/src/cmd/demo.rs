@@ -84,13 +84,13 @@ impl Demo {
             attack: Pgd::default(),
         };
         let unit = format!("[0,1] pixel space, image 3x{height}x{width}");
+        let arena = Arena::new(&model.network, size)?;
         let head = head(&settings)
-            .lipschitz(audit.lipschitz, "audited from the weights")
+            .lipschitz(arena.lipschitz, arena.lipschitz_source())
             .unit(Norm::L2, unit)
             .eta_source(Certifier::ETA_SOURCE)
             .seed(SEED);
         let mut rows = Rows::open(Format::Table, Some(&self.out), &head)?;
-        let arena = Arena::new(&model.network, size)?;
         let goals = ["accuracy<=0.5", "stability<=0.5", "fnr:1>=0.7"];
         let goals: Vec<Goal> = goals
             .iter()
