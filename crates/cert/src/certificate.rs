@@ -3,7 +3,7 @@
 use crate::cheapest::cheapest;
 use crate::component::OUTSIDE;
 use crate::conventions::EmptyPrecision;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::flip_curve::FlipCurve;
 use crate::frontier::Frontier;
 use crate::goal::Goal;
@@ -13,7 +13,6 @@ use crate::mean::Mean;
 use crate::metric::{Change, Kind, Metric};
 use crate::norm::Budget;
 use crate::object::counted_curve;
-use crate::power::Power;
 use crate::share::{Share, Value, f32_down};
 
 /// What no attack on one image can exceed, under the premises of its margins.
@@ -38,7 +37,7 @@ impl Metric {
     /// The certificate of an image; `None` where the metric is undefined on it (no pixel or object
     /// counts, or the label lacks the class).
     ///
-    /// Errors: [`Error::LabelsMissing`], [`Error::ClassOutOfRange`].
+    /// Errors: [`crate::Error::LabelsMissing`], [`crate::Error::ClassOutOfRange`].
     pub fn certify<'a>(self, margins: &'a Margins<'a>) -> Result<Option<Certificate<'a>>> {
         let Some(clean) = margins.value(self, margins.predictions())? else {
             return Ok(None);
@@ -68,17 +67,13 @@ impl Metric {
             let certificate = self.certify(margins)?;
             return Ok(certificate.map(|certificate| certificate.worst(eps)));
         };
-        let power = power(margins);
+        let power = margins.power();
         let affordable = power.affordable(eps.get());
         let (left, [counted, free]) =
             cheapest(self, margins, Change::Lose, false, power, |_| affordable)?;
         let flips = free + left.flips(eps.get());
         Ok((counted > 0).then(|| Value::Share(self.share(counted - flips, counted))))
     }
-}
-
-fn power(margins: &Margins) -> Power {
-    Power::new(margins.premises().norm, margins.largest())
 }
 
 impl Certificate<'_> {
@@ -105,8 +100,9 @@ impl Certificate<'_> {
     /// Q1: no attack within `eps` makes the value worse than this (higher for the rates of false
     /// decisions, else lower). Of the means a bound; of all others the worst value that costs as
     /// they are allow, exactly, up to a tie (pairwise costs of forcing a class, [`crate::Forced`], are
-    /// themselves bounds for 1 < p < inf and three classes or more). For p beyond 100 or so less than that: powers of radii far below the
-    /// largest are below all floats, and such pixels count as free.
+    /// themselves bounds for 1 < p < inf and three classes or more). For p beyond 100 or so less
+    /// than that: powers of radii far below the largest are below all floats, and such pixels count
+    /// as free.
     pub fn worst(&self, eps: Budget) -> Value {
         match &self.curves {
             Curves::One(curve) => {
@@ -135,15 +131,9 @@ impl Certificate<'_> {
     }
 
     /// Q2: no attack within a budget below this reaches the goal; rounded down. `None` where no
-    /// budget is enough. Errors: [`Error::GoalOfOtherMetric`].
+    /// budget is enough. Errors: [`crate::Error::GoalOfOtherMetric`].
     pub fn budget(&self, goal: &Goal) -> Result<Option<f64>> {
-        if goal.metric != self.metric {
-            return Err(Error::GoalOfOtherMetric {
-                goal: goal.to_string(),
-                metric: self.metric,
-                expected: goal.metric,
-            });
-        }
+        goal.check(self.metric)?;
         Ok(match &self.curves {
             Curves::One(curve) => Some(goal.flips(curve.len()))
                 .filter(|&n| n <= curve.len())
@@ -203,9 +193,10 @@ impl Certificate<'_> {
         }
     }
 
-    /// The whole curve in at most `points`, never fewer than two where the value moves: budgets, rising from 0, each with a value
-    /// that holds for every budget up to and including it. From the last one on
-    /// the value moves no more at any finite budget. Points lie closest where it moves most.
+    /// The whole curve in at most `points`, never fewer than two where the value moves: budgets,
+    /// rising from 0, each with a value that holds for every budget up to and including it. From the
+    /// last one on the value moves no more at any finite budget. Points lie closest where it moves
+    /// most.
     pub fn curve(&self, points: usize) -> Vec<(Budget, Value)> {
         /// Share of the last budget below which intervals are not divided.
         const NARROW: f64 = 1e-6;
@@ -342,6 +333,7 @@ impl Certificate<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Error;
     use crate::{Grid, Image, Norm, Premises, margins};
 
     /// One pixel of class 0, without labels.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::component::Connectivity;
 use crate::error::{Error, Result};
+use crate::share::Share;
 
 /// How metrics are read; the default is the one of the papers where they have one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -45,6 +46,17 @@ pub enum EmptyPrecision {
     Zero,
     /// Undefined: such an image is left out, and attacks that lead there do not count.
     Skip,
+}
+
+impl EmptyPrecision {
+    /// The value at 0/0.
+    pub(crate) fn share(self) -> Option<Share> {
+        match self {
+            EmptyPrecision::One => Some(Share::new(1, 1)),
+            EmptyPrecision::Zero => Some(Share::new(0, 1)),
+            EmptyPrecision::Skip => None,
+        }
+    }
 }
 
 /// Classes over which the mean IoU of an image is taken.

@@ -13,7 +13,6 @@ use crate::goal::Goal;
 use crate::joint::Ratio;
 use crate::margin::Margins;
 use crate::metric::{Change, Metric};
-use crate::power::Power;
 use crate::share::Share;
 
 /// The pixels of a class, to lose, and the others, to gain.
@@ -26,7 +25,7 @@ pub(crate) struct Frontier {
 impl Frontier {
     /// All pixels of both lists.
     pub(crate) fn whole(metric: Metric, margins: &Margins) -> Result<Self> {
-        let power = Power::new(margins.premises().norm, margins.largest());
+        let power = margins.power();
         Ok(Frontier {
             lose: FlipCurve::new(metric.radii(margins, Change::Lose)?, power),
             gain: FlipCurve::new(metric.radii(margins, Change::Gain)?, power),
@@ -37,7 +36,7 @@ impl Frontier {
     /// the whole class and gains one pixel every ratio is 0, so that gains which together cost more
     /// than that decide nothing. Also the number of pixels of both lists.
     pub(crate) fn deciding(metric: Metric, margins: &Margins) -> Result<(Self, usize)> {
-        let power = Power::new(margins.premises().norm, margins.largest());
+        let power = margins.power();
         let lose = FlipCurve::new(metric.radii(margins, Change::Lose)?, power);
         let all_lost = lose.costs()[lose.len()];
         let enough = |one_gain| power.both(all_lost, one_gain);

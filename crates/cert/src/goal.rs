@@ -119,6 +119,18 @@ impl Goal {
         })
     }
 
+    /// [`Error::GoalOfOtherMetric`] where it is not about this metric.
+    pub(crate) fn check(&self, metric: Metric) -> Result<()> {
+        if self.metric == metric {
+            return Ok(());
+        }
+        Err(Error::GoalOfOtherMetric {
+            goal: self.to_string(),
+            metric,
+            expected: self.metric,
+        })
+    }
+
     /// Whether equality does not count.
     pub(crate) fn is_strict(&self) -> bool {
         self.relation.is_strict()

@@ -8,6 +8,7 @@ use crate::conventions::{Conventions, Forced};
 use crate::error::{Error, Result};
 use crate::head::ClassHead;
 use crate::image::{Grid, Image};
+use crate::power::Power;
 use crate::premises::Premises;
 use crate::share::f32_down;
 use crate::top_two::top_two;
@@ -31,6 +32,7 @@ pub struct Margins<'a> {
     gaps: Gaps,
     predictions: Vec<u8>,
     stability: Stability,
+    /// About the largest finite radius; 0 if there is none.
     largest: f64,
 }
 
@@ -261,9 +263,9 @@ impl<'a> Margins<'a> {
         &self.conventions
     }
 
-    /// About the largest finite radius; 0 if there is none.
-    pub(crate) fn largest(&self) -> f64 {
-        self.largest
+    /// The costs of all lists of this picture.
+    pub(crate) fn power(&self) -> Power {
+        Power::new(self.premises.norm, self.largest)
     }
 
     /// Lower bound of the radius to make `pixel` predict `class`, 0 where it is predicted already:

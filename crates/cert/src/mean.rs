@@ -40,7 +40,7 @@ impl Mean {
     /// Of [`Metric::MeanClassAccuracy`] or [`Metric::Miou`]. The classes are taken one by one, so
     /// that no more than one class has its whole curve in memory.
     pub(crate) fn new(metric: Metric, margins: &Margins) -> Result<Self> {
-        let power = Power::new(margins.premises().norm, margins.largest());
+        let power = margins.power();
         let reference = metric.reference(margins)?;
         let mut sizes = vec![0; margins.image().grid().classes];
         let counted = margins.image().all_counted(reference, true);

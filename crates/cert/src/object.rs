@@ -9,7 +9,6 @@ use crate::error::Result;
 use crate::flip_curve::FlipCurve;
 use crate::margin::Margins;
 use crate::metric::{Change, Kind, Metric};
-use crate::power::Power;
 
 /// A connected component that is large enough to count.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,7 +50,7 @@ impl Margins<'_> {
         };
         let Components { mut of, sizes } = self.components(metric, class, reference);
         let rule = self.conventions().objects;
-        let power = Power::new(self.premises().norm, self.largest());
+        let power = self.power();
         // radii by component: where those of each start, and the next free place
         let mut next: Vec<usize> = vec![0; sizes.len()];
         for component in 1..sizes.len() {
@@ -92,7 +91,7 @@ impl Margins<'_> {
 
 /// The curve of the pixels or objects of a metric that counts.
 pub(crate) fn counted_curve(metric: Metric, margins: &Margins) -> Result<FlipCurve> {
-    let power = Power::new(margins.premises().norm, margins.largest());
+    let power = margins.power();
     if let Kind::Objects = metric.kind() {
         let budgets = margins
             .objects(metric)?

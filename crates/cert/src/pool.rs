@@ -15,9 +15,9 @@ use crate::margin::Margins;
 use crate::metric::{Kind, Metric};
 use crate::norm::{Budget, Norm};
 use crate::object;
-use crate::share::{Share, Value};
-use crate::summary::{mean_lower, mean_upper};
-use crate::value::Confusion;
+use crate::share::{EXACT, Share, Value};
+use crate::summary::mean_lower;
+use crate::value::{Confusion, mean_between};
 
 /// One metric of a data set; images are added one by one and can be dropped after.
 #[derive(Clone, Debug)]
@@ -201,7 +201,7 @@ impl Pool {
             Parts::Ratios(ratios) => ratios.clean(),
             Parts::Classes { pools, .. } => {
                 let values = pools.iter().filter_map(Pool::clean).collect::<Vec<_>>();
-                mean(&values)
+                mean_between(&values)
             }
         }
     }
@@ -209,15 +209,20 @@ impl Pool {
     /// Q1 at each eps: no attack within eps on every image makes the pooled value worse than this.
     /// Exact for all but the means, which are lower bounds.
     pub fn worst(&self) -> Vec<Option<Value>> {
-        let at = |index: usize| match &self.parts {
+        let indices = 0..self.eps.len();
+        indices.map(|index| self.worst_of(index)).collect()
+    }
+
+    /// Q1 at one of the eps.
+    fn worst_of(&self, index: usize) -> Option<Value> {
+        match &self.parts {
             Parts::Counts { worst, .. } => defined(worst[index]),
             Parts::Ratios(ratios) => ratios.worst(&ratios.hulls[index]),
             Parts::Classes { pools, union } => mean_worst(pools, |pool| match &pool.parts {
                 Parts::Ratios(ratios) if *union => ratios.reached(&ratios.hulls[index]),
-                _ => pool.worst()[index],
+                _ => pool.worst_of(index),
             }),
-        };
-        (0..self.eps.len()).map(at).collect()
+        }
     }
 
     /// At each eps the sum of the numerators over the sum of the denominators of the worst attack
@@ -237,13 +242,7 @@ impl Pool {
     ///
     /// Errors: [`Error::GoalOfOtherMetric`].
     pub fn budget(&self, goal: &Goal) -> Result<Option<f64>> {
-        if goal.metric != self.metric {
-            return Err(Error::GoalOfOtherMetric {
-                goal: goal.to_string(),
-                metric: self.metric,
-                expected: goal.metric,
-            });
-        }
+        goal.check(self.metric)?;
         if !self.keep || self.clean().is_none() {
             return Ok(None);
         }
@@ -341,10 +340,9 @@ impl Ratios {
     /// A pooled ratio; precision of nothing, clean or where an attack can lead there, by
     /// convention.
     fn value(&self, share: Share, all_lost: bool) -> Option<Value> {
-        let of_none = match (self.ratio, self.empty) {
-            (Ratio::Precision, EmptyPrecision::One) => Some(Value::Share(Share::new(1, 1))),
-            (Ratio::Precision, EmptyPrecision::Zero) => Some(Value::Share(Share::new(0, 1))),
-            _ => None,
+        let of_none = match self.ratio {
+            Ratio::Precision => self.empty.share().map(Value::Share),
+            Ratio::Iou | Ratio::Dice => None,
         };
         let zero = all_lost && matches!(self.empty, EmptyPrecision::Zero);
         let value = match defined(share) {
@@ -383,21 +381,11 @@ fn mean_worst(pools: &[Pool], worst: impl Fn(&Pool) -> Option<Value>) -> Option<
     mean_lower(&lower.collect::<Vec<_>>()).map(Value::bound)
 }
 
-fn mean(values: &[Value]) -> Option<Value> {
-    let lower: Vec<f64> = values.iter().map(|value| value.lower()).collect();
-    let upper: Vec<f64> = values.iter().map(|value| value.upper()).collect();
-    Some(Value::Real {
-        lower: mean_lower(&lower)?,
-        upper: mean_upper(&upper)?,
-    })
-}
-
 fn defined(share: Share) -> Option<Value> {
     (share.denominator > 0).then_some(Value::Share(share))
 }
 
 fn add(sum: &mut Share, share: Share) -> Result<()> {
-    const EXACT: u64 = 1 << f64::MANTISSA_DIGITS;
     sum.numerator = sum.numerator.saturating_add(share.numerator);
     sum.denominator = sum.denominator.saturating_add(share.denominator);
     if sum.denominator < EXACT {

@@ -2,6 +2,9 @@
 
 use std::{cmp::Ordering, fmt};
 
+/// Numbers below this are exact as f64.
+pub(crate) const EXACT: u64 = 1 << f64::MANTISSA_DIGITS;
+
 /// An exact fraction of pixels in [0, 1], of fewer than 2^53 pixels. Compared by value: 1/2 equals 2/4.
 #[derive(Clone, Copy, Debug)]
 pub struct Share {

@@ -1,13 +1,13 @@
 //! Values of given predictions, exactly: what attacks reach, and the clean value.
 
 use crate::component::{Components, OUTSIDE, components};
-use crate::conventions::{EmptyPrecision, MiouClasses};
+use crate::conventions::MiouClasses;
 use crate::error::Result;
 use crate::image::check_length;
 use crate::joint::Ratio;
 use crate::margin::Margins;
 use crate::metric::Metric;
-use crate::share::{Share, Value};
+use crate::share::{EXACT, Share, Value};
 use crate::summary::{mean_lower, mean_upper};
 
 /// Pixels of a class: labelled so and predicted so, labelled only, predicted only.
@@ -109,15 +109,10 @@ impl Margins<'_> {
         pixels: usize,
     ) -> Option<Value> {
         let share = Ratio::Precision.share(size, [lost, gained]);
-        let of_none = match self.conventions().empty_precision {
-            EmptyPrecision::One => Some(Share::new(1, 1)),
-            EmptyPrecision::Zero => Some(Share::new(0, 1)),
-            EmptyPrecision::Skip => None,
-        };
         let share = if share.denominator > 0 {
             Some(share)
         } else {
-            of_none
+            self.conventions().empty_precision.share()
         };
         share.filter(|_| pixels > 0).map(Value::Share)
     }
@@ -187,7 +182,6 @@ impl Margins<'_> {
 
 /// The mean of shares; of up to two exactly, where that fits. `None` of none.
 pub(crate) fn mean_of(shares: &[Share]) -> Option<Value> {
-    const EXACT: u64 = 1 << f64::MANTISSA_DIGITS;
     if let [one] = shares {
         return Some(Value::Share(*one));
     }
@@ -200,8 +194,14 @@ pub(crate) fn mean_of(shares: &[Share]) -> Option<Value> {
             denominator: 2 * halves,
         }));
     }
-    let lower: Vec<f64> = shares.iter().map(|share| share.lower()).collect();
-    let upper: Vec<f64> = shares.iter().map(|share| share.upper()).collect();
+    let shares: Vec<Value> = shares.iter().copied().map(Value::Share).collect();
+    mean_between(&shares)
+}
+
+/// The mean of values, between two numbers. `None` of none.
+pub(crate) fn mean_between(values: &[Value]) -> Option<Value> {
+    let lower: Vec<f64> = values.iter().map(|value| value.lower()).collect();
+    let upper: Vec<f64> = values.iter().map(|value| value.upper()).collect();
     Some(Value::Real {
         lower: mean_lower(&lower)?,
         upper: mean_upper(&upper)?,
@@ -211,7 +211,7 @@ pub(crate) fn mean_of(shares: &[Share]) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conventions::{Conventions, Objects};
+    use crate::conventions::{Conventions, EmptyPrecision, Objects};
     use crate::{Error, Grid, Image, Norm, Premises, margins};
 
     const PREDICTIONS: [u8; 5] = [0, 1, 1, 1, 2];

@@ -288,8 +288,8 @@ impl Certify {
             };
         }
         metrics.extend(self.until.iter().map(|goal| goal.metric));
-        let mut unique: Vec<Metric> = Vec::new();
-        for metric in metrics {
+        without_repeats(&mut metrics);
+        for metric in &metrics {
             metric.check(classes)?;
             if metric.needs_labels() && !labelled {
                 let hint = "store an array `labels` (N,H,W) beside the logits, or ask for stability or stable-objects:K";
@@ -298,11 +298,8 @@ impl Certify {
                     hint,
                 ));
             }
-            if !unique.contains(&metric) {
-                unique.push(metric);
-            }
         }
-        Ok(unique)
+        Ok(metrics)
     }
 }
 
