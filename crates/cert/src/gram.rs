@@ -12,9 +12,12 @@ use std::f64::consts::TAU;
 
 use crate::conv_bound::{Bound, Method, TOO_LARGE};
 use crate::error::Result;
+use crate::hermitian::{Hermitian, LANES};
 
 /// A bound this close (relative) to a lower bound is not improved.
 const CLOSE: f64 = 1e-3;
+/// Beyond, eigenvalues are not looked for: their rounding is bounded for up to 2^10 rows.
+const MOST_ROWS: usize = 1 << 10;
 
 /// The lower half of the Gram sequence of a kernel.
 pub(crate) struct Gram {
@@ -163,18 +166,19 @@ impl Gram {
 
     /// Frequencies on an axis: the finest grid of bounded work; 1 where E does not vary.
     fn grid_side(&self) -> Option<usize> {
-        /// About 2 s on one core.
-        const WORK: usize = 1 << 31;
-        if self.rows > 128 {
+        /// Grids and the multiplications each may take: about 1, 20 and 40 s on one core.
+        const GRIDS: [(usize, usize); 3] = [(64, 1 << 33), (32, 1 << 37), (16, 1 << 38)];
+        if self.rows > MOST_ROWS {
             return None;
         }
         if self.side == 1 {
             return Some(1);
         }
         let work = |n: usize| n * n / 2 * self.rows.pow(2) * (self.rows + self.shifts());
-        [64, 32, 16]
+        GRIDS
             .into_iter()
-            .find(|&n| n > 4 * (self.side - 1) && work(n) <= WORK)
+            .find(|&(n, most)| n > 4 * (self.side - 1) && work(n) <= most)
+            .map(|(n, _)| n)
     }
 
     /// Largest eigenvalue on the grid, rounded up, with the correction between grid points.
@@ -183,7 +187,7 @@ impl Gram {
         /// The eigenvalue is found to this, relative.
         const STEP: f64 = 1e-4;
         let mut highest = self.largest_diagonal();
-        let mut point = Hermitian::new(self.rows);
+        let (folded, mut point) = (self.folded(), Hermitian::new(self.rows));
         let total = n * n;
         for step in 0..total {
             // Far frequencies after each other: the largest eigenvalue is met early. An odd
@@ -194,7 +198,7 @@ impl Gram {
             if ((n - y) % n) * n + (n - x) % n < index {
                 continue;
             }
-            self.at(n, y, x, &mut point);
+            self.at(&folded, n, [y, x], &mut point);
             if point.is_below(highest) {
                 continue;
             }
@@ -210,12 +214,13 @@ impl Gram {
             highest = high;
         }
         // Cholesky of a matrix of trace t proves its least eigenvalue above -(rows+1)·2^-53·t
-        // (S. M. Rump, "Verification of positive definiteness", 2006); 16 times that for complex
-        // arithmetic. Phases and their sum are off by (8 + shifts/2)·2^-52 of the largest row sum,
-        // which is at most sqrt(rows) <= 12 times the ceiling; entries are off by their error.
+        // (S. M. Rump, "Verification of positive definiteness", 2006), in any order of its sums; 16
+        // times that for complex arithmetic. Phases, sums of opposite shifts and the sum over shifts
+        // are off by (8 + shifts/2)·2^-52 of the largest row sum in the real and in the imaginary
+        // part; that sum is at most sqrt(rows) <= 32 times the ceiling. Entries are off by their error.
         let rows = self.rows as f64;
         let cholesky = 8.0 * (rows + 4.0) * f64::EPSILON * rows * highest;
-        let phases = ceiling * (self.shifts() as f64 + 16.0) * 16.0 * f64::EPSILON;
+        let phases = ceiling * (self.shifts() as f64 + 16.0) * 32.0 * f64::EPSILON;
         let highest = highest + cholesky + phases + self.row_error();
         let degree = (self.side - 1) as f64;
         let cosine = (std::f64::consts::PI * degree / n as f64).cos();
@@ -223,25 +228,57 @@ impl Gram {
         highest * (0.5 + 0.5 * between) * (1.0 + 32.0 * f64::EPSILON)
     }
 
+    /// The lower half of E as [`Hermitian`] keeps it, `shifts` numbers per entry: E[0], the sums
+    /// E[m] + E[-m] of half of the shifts, their differences.
+    fn folded(&self) -> Vec<[f64; LANES]> {
+        let (center, shifts) = (self.center(), self.shifts());
+        let mut folded = Vec::new();
+        for first in (0..self.rows).step_by(LANES) {
+            for (j, part) in (0..first + LANES).flat_map(|j| (0..shifts).map(move |m| (j, m))) {
+                folded.push(std::array::from_fn(|lane| {
+                    let i = first + lane;
+                    if i >= self.rows || j > i {
+                        return 0.0;
+                    }
+                    let entry = self.entry(i, j);
+                    match part {
+                        0 => entry[center],
+                        m if m <= center => entry[center + m] + entry[center - m],
+                        // E_ii[m] = E_ii[-m]
+                        _ if i == j => 0.0,
+                        m => entry[m] - entry[2 * center - m],
+                    }
+                }));
+            }
+        }
+        folded
+    }
+
     /// E at the frequency 2·pi·(y, x)/n.
-    fn at(&self, n: usize, y: usize, x: usize, point: &mut Hermitian) {
-        let width = 2 * self.side - 1;
-        let phases: Vec<(f64, f64)> = (0..self.shifts())
+    fn at(&self, folded: &[[f64; LANES]], n: usize, [y, x]: [usize; 2], point: &mut Hermitian) {
+        let (width, center) = (2 * self.side - 1, self.center());
+        let phases: Vec<(f64, f64)> = (center + 1..self.shifts())
             .map(|m| {
-                // m counts from -(side-1); the common factor this leaves out has modulus 1 and
-                // would make E not Hermitian, so the centre is subtracted, modulo n
+                // shifts count from -(side-1): less the central one, modulo n
                 let turns =
                     (y * (m / width) + x * (m % width) + (n - (y + x) % n) * (self.side - 1)) % n;
                 let (sine, cosine) = (TAU * turns as f64 / n as f64).sin_cos();
                 (cosine, sine)
             })
             .collect();
-        for i in 0..self.rows {
-            for j in 0..=i {
-                let terms = self.entry(i, j).iter().zip(&phases);
-                let (real, imaginary) =
-                    terms.fold((0.0, 0.0), |(re, im), (e, (c, s))| (re + e * c, im + e * s));
-                point.set(i, j, real, imaginary);
+        for (column, entry) in point
+            .columns
+            .iter_mut()
+            .zip(folded.chunks_exact(self.shifts()))
+        {
+            let (sums, differences) = entry[1..].split_at(center);
+            column.real = entry[0];
+            column.imaginary = [0.0; LANES];
+            for ((sum, difference), (cosine, sine)) in sums.iter().zip(differences).zip(&phases) {
+                for lane in 0..LANES {
+                    column.real[lane] += sum[lane] * cosine;
+                    column.imaginary[lane] += difference[lane] * sine;
+                }
             }
         }
     }
@@ -287,80 +324,9 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     sums.into_iter().sum::<f64>() + rest
 }
 
-/// A Hermitian matrix by its lower half, and room for its Cholesky factor.
-struct Hermitian {
-    rows: usize,
-    real: Vec<f64>,
-    imaginary: Vec<f64>,
-    factor: [Vec<f64>; 2],
-}
-
-impl Hermitian {
-    fn new(rows: usize) -> Self {
-        let zeros = || vec![0.0; rows * rows];
-        Hermitian {
-            rows,
-            real: zeros(),
-            imaginary: zeros(),
-            factor: [zeros(), zeros()],
-        }
-    }
-
-    fn set(&mut self, i: usize, j: usize, real: f64, imaginary: f64) {
-        self.real[i * self.rows + j] = real;
-        self.imaginary[i * self.rows + j] = imaginary;
-    }
-
-    /// Whether the Cholesky factorisation of value·I - self succeeds: then no eigenvalue exceeds
-    /// `value`, up to the rounding stated in [`Gram::grid`].
-    fn is_below(&mut self, value: f64) -> bool {
-        let n = self.rows;
-        let [re, im] = &mut self.factor;
-        for i in 0..n {
-            for j in 0..=i {
-                let ((above_re, row_re), (above_im, row_im)) =
-                    (re.split_at_mut(i * n), im.split_at_mut(i * n));
-                let diagonal = if i == j { value } else { 0.0 };
-                let (mut real, mut imaginary) =
-                    (diagonal - self.real[i * n + j], -self.imaginary[i * n + j]);
-                let (i_re, i_im) = (&row_re[..j], &row_im[..j]);
-                if i == j {
-                    real -= dot(i_re, i_re) + dot(i_im, i_im);
-                    // NaN fails too
-                    if real.is_nan() || real <= 0.0 {
-                        return false;
-                    }
-                    row_re[i] = real.sqrt();
-                } else {
-                    let (j_re, j_im) = (&above_re[j * n..][..j], &above_im[j * n..][..j]);
-                    real -= dot(i_re, j_re) + dot(i_im, j_im);
-                    imaginary -= dot(i_im, j_re) - dot(i_re, j_im);
-                    let pivot = above_re[j * n + j];
-                    row_re[j] = real / pivot;
-                    row_im[j] = imaginary / pivot;
-                }
-            }
-        }
-        true
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cholesky_finds_the_largest_eigenvalue() {
-        // [[2, 1-i], [1+i, 3]] has eigenvalues 1 and 4
-        let mut matrix = Hermitian::new(2);
-        matrix.set(0, 0, 2.0, 0.0);
-        matrix.set(1, 0, 1.0, 1.0);
-        matrix.set(1, 1, 3.0, 0.0);
-        assert!(matrix.is_below(4.0 + 1e-9));
-        for planted in [4.0 - 1e-9, 2.0, 0.0, -1.0, f64::NAN] {
-            assert!(!matrix.is_below(planted), "{planted}");
-        }
-    }
 
     #[test]
     fn correlation_equals_its_definition() {

@@ -64,8 +64,8 @@
 //!
 //! # The audit (section 5.1, appendix C): [`audit`]
 //!
-//! L of a network is the product of its layers' bounds, sqrt(sum L_i^2) for concatenated branches,
-//! 1 / min std for the normalisation. [`conv_bound`] bounds a convolution from above, by the
+//! L of a network is the product of its layers' bounds; [`Layer`] has the rule of each, of branches
+//! and of the normalisation. [`conv_bound`] bounds a convolution from above, by the
 //! Gram sequence of its polyphase kernel; power iteration, which errs below, bounds nothing.
 //!
 //! # Rounding
@@ -184,9 +184,12 @@ mod frontier;
 mod goal;
 mod gram;
 mod head;
+mod hermitian;
 mod image;
 mod joint;
+mod layer;
 mod lipschitz;
+mod map;
 mod margin;
 mod mean;
 mod metric;
@@ -214,7 +217,8 @@ pub use error::{Error, Result};
 pub use goal::{Decimal, Goal, Relation};
 pub use head::ClassHead;
 pub use image::{Grid, Image};
-pub use lipschitz::{Audit, Layer, LayerBound, Wrap, audit};
+pub use layer::{Layer, Wrap};
+pub use lipschitz::{Audit, LayerBound, audit};
 pub use margin::{Margins, margins, margins_with_head, predictions};
 pub use metric::Metric;
 pub use norm::{Budget, Norm};

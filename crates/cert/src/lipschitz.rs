@@ -1,359 +1,292 @@
 //! The Lipschitz constant of a network, layer by layer. Paper 001 section 5.1, appendix C.
 //!
-//! In l2: a sequence multiplies, branches of one input joined by concatenation take
-//! sqrt(sum L_i^2), normalisation is 1/min std, MaxMin and shifts are 1. Every product is rounded
-//! up. Map sizes are walked, because circular padding is a sample of the operator on Z^2 only
-//! where the stride divides the size and no row is repeated.
+//! In l2: a sequence multiplies, the rules of [`Layer`] say the rest. Every product and sum is
+//! rounded up. Map sizes are walked, because circular padding is a sample of the operator on Z^2
+//! only where the stride divides the size and no row is repeated, and because branches must fit.
 
 use serde::Serialize;
 
-use crate::conv_bound::{Bound, Conv, Method, conv_bound};
+use crate::conv_bound::{Bound, Method, conv_bound};
 use crate::error::{Error, Result};
-
-/// One step of a network, from (channels, height, width) to the same.
-#[derive(Clone, Debug)]
-pub enum Layer<'a> {
-    /// (x - mean) / std, channel by channel.
-    Normalize {
-        /// Standard deviations, above 0.
-        std: &'a [f32],
-    },
-    /// scale · convolution + bias.
-    Conv {
-        /// Name in messages.
-        name: &'a str,
-        /// The kernel, with its bias left out.
-        conv: Conv<'a>,
-        /// Rows added on each side; of a transposed convolution, rows cropped.
-        padding: usize,
-        /// What is added.
-        wrap: Wrap,
-        /// Factor of the result.
-        scale: f32,
-    },
-    /// x + constant.
-    Shift,
-    /// Halves a, b of the channels to max(a, b), min(a, b); an even number of channels.
-    MaxMin,
-    /// The outputs of branches of the same input, one after the other along the channels, times scale.
-    Concat {
-        /// Sequences of layers; an empty one is the identity.
-        branches: Vec<Vec<Layer<'a>>>,
-        /// Factor of the result.
-        scale: f32,
-    },
-}
-
-/// What is beyond the border.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wrap {
-    /// Zeros.
-    Zeros,
-    /// The other side.
-    Circular,
-}
+use crate::layer::{Layer, Wrap};
+use crate::map::{Map, misfit};
 
 /// The constant of a network and of its layers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Audit {
     /// Upper bound of the joint l2 constant from input to output; finite.
     pub lipschitz: f64,
-    /// In the order of the network, those of branches before their concatenation.
+    /// In the order of the network, those of branches before what joins them; layers that have
+    /// neither a name nor a constant other than 1 are left out.
     pub layers: Vec<LayerBound>,
 }
 
 /// The bound of one layer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LayerBound {
-    /// Name; `normalize` and `concat` where it has none.
+    /// Name; `normalize`, `pool`, `concat` and `split` where it has none.
     pub name: String,
-    /// Upper bound of its constant, its scale included; of a concatenation, of all branches together.
+    /// Upper bound of its constant, its scale included; where branches join, of all together.
     pub norm: f64,
     /// How it was found.
     pub method: Method,
 }
 
-/// Size of a map; channels unknown until a layer tells.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Map {
-    channels: Option<usize>,
-    height: usize,
-    width: usize,
-}
-
 /// Bounds the l2 Lipschitz constant of a network on inputs of one size.
 ///
-/// Errors, each naming the layer: what [`conv_bound`] refuses; a size, channel count, scale or
-/// standard deviation that does not fit; circular padding that would repeat or skip rows; a
+/// Errors, each naming the layer: what [`conv_bound`] refuses; a size, channel count, scale, weight
+/// or standard deviation that does not fit; circular padding that would repeat or skip rows; a
 /// constant beyond the range of f64.
 pub fn audit(layers: &[Layer], height: usize, width: usize) -> Result<Audit> {
     for (what, got) in [("height", height), ("width", width)] {
         /// Keeps sums of sizes, paddings and extents below 2^64.
         const LARGEST: usize = 1 << 30;
         if !(1..=LARGEST).contains(&got) {
-            return Err(Error::Shape {
-                what,
-                got,
-                expected: format!("1 to {LARGEST}"),
-            });
+            return Err(misfit(what, got, format!("1 to {LARGEST}")));
         }
     }
+    let map = Map {
+        channels: None,
+        height,
+        width,
+    };
     let mut bounds = Vec::new();
-    let (lipschitz, _) = sequence(
-        layers,
-        Map {
-            channels: None,
-            height,
-            width,
-        },
-        &mut bounds,
-    )?;
-    if lipschitz.is_finite() {
-        Ok(Audit {
-            lipschitz,
-            layers: bounds,
-        })
-    } else {
-        Err(Error::Lipschitz { got: lipschitz })
-    }
+    let (lipschitz, _) = sequence(layers, map, &mut bounds)?;
+    Ok(Audit {
+        lipschitz,
+        layers: bounds,
+    })
 }
 
+/// The constant of a sequence, finite, and the map after it.
 fn sequence(layers: &[Layer], mut map: Map, bounds: &mut Vec<LayerBound>) -> Result<(f64, Map)> {
     let mut product = 1.0f64;
     for layer in layers {
-        let (norm, next) = match layer {
-            Layer::Normalize { std } => {
-                normalize(std, map, bounds).map_err(|e| e.in_layer("normalize"))?
-            }
-            Layer::Conv {
-                name,
-                conv,
-                padding,
-                wrap,
-                scale,
-            } => {
-                let run = || -> Result<(Bound, Map)> {
-                    conv.check()?;
-                    let next = after_conv(conv, *padding, *wrap, map)?;
-                    let Bound { norm, method } = conv_bound(conv)?;
-                    Ok((
-                        Bound {
-                            norm: up(norm * factor(*scale)?),
-                            method,
-                        },
-                        next,
-                    ))
-                };
-                let (Bound { norm, method }, next) = run().map_err(|e| e.in_layer(name))?;
-                bounds.push(LayerBound {
-                    name: (*name).into(),
-                    norm,
-                    method,
-                });
-                (norm, next)
-            }
-            Layer::Shift => (1.0, map),
-            Layer::MaxMin => match map.channels {
-                Some(got) if got % 2 != 0 => {
-                    let odd = Error::Shape {
-                        what: "channels",
-                        got,
-                        expected: "an even number".into(),
-                    };
-                    return Err(odd.in_layer("maxmin"));
-                }
-                _ => (1.0, map),
-            },
-            Layer::Concat { branches, scale } => concat(branches, *scale, map, bounds)?,
-        };
-        // 1·norm is exact, so a network of one layer has that layer's bound.
-        product = if product == 1.0 {
-            norm
-        } else {
-            up(product * norm)
+        // Branches first: an error in one of them bears the name of its own layer.
+        let ends = branches(layer, map)
+            .into_iter()
+            .map(|(branch, map)| sequence(branch, map, bounds))
+            .collect::<Result<Vec<_>>>()?;
+        let (name, listed) = name(layer);
+        let (Bound { norm, method }, next) =
+            rule(layer, map, &ends).map_err(|e| e.in_layer(name))?;
+        if listed {
+            let name = name.into();
+            bounds.push(LayerBound { name, norm, method });
+        }
+        // A factor of 1 is exact: a network of one layer has that layer's bound.
+        product = match product == 1.0 || norm == 1.0 {
+            true => product * norm,
+            false => up(product * norm),
         };
         map = next;
     }
-    Ok((product, map))
+    // infinite, or 0·infinity
+    match product.is_finite() {
+        true => Ok((product, map)),
+        false => Err(Error::Lipschitz { got: product }),
+    }
 }
+
+/// Name in messages, and whether the bound is listed.
+fn name<'a>(layer: &Layer<'a>) -> (&'a str, bool) {
+    match layer {
+        Layer::Conv { name, .. }
+        | Layer::Residual { name, .. }
+        | Layer::HouseHolder { name, .. }
+        | Layer::Sum { name, .. }
+        | Layer::Prescaled { name, .. } => (name, true),
+        Layer::Normalize { .. } => ("normalize", true),
+        Layer::Pool { .. } => ("pool", true),
+        Layer::Concat { .. } => ("concat", true),
+        Layer::Split { .. } => ("split", true),
+        Layer::Shift => ("shift", false),
+        Layer::Pointwise => ("pointwise", false),
+        Layer::MaxMin => ("maxmin", false),
+        Layer::GroupSort { .. } => ("groupsort", false),
+        Layer::Center => ("center", false),
+        Layer::ImageMean => ("imagemean", false),
+        Layer::PixelShuffle { .. } => ("pixelshuffle", false),
+        Layer::PixelUnshuffle { .. } => ("pixelunshuffle", false),
+        Layer::Upsample { .. } => ("upsample", false),
+    }
+}
+
+/// The branches of a layer, each with the map that enters it.
+fn branches<'l, 'a>(layer: &'l Layer<'a>, map: Map) -> Vec<(&'l [Layer<'a>], Map)> {
+    match layer {
+        Layer::Concat { branches, .. } | Layer::Sum { branches, .. } => {
+            branches.iter().map(|b| (&b[..], map)).collect()
+        }
+        Layer::Prescaled { branch, .. } => vec![(&branch[..], map)],
+        Layer::Split { parts } => parts
+            .iter()
+            .map(|(channels, part)| {
+                let channels = Some(*channels);
+                (&part[..], Map { channels, ..map })
+            })
+            .collect(),
+        _ => vec![],
+    }
+}
+
+/// The constant of a layer and the map after it, from the constants and outputs of its branches.
+fn rule(layer: &Layer, map: Map, ends: &[(f64, Map)]) -> Result<(Bound, Map)> {
+    let norms = ends.iter().map(|(norm, _)| *norm);
+    let mut method = Method::Rule;
+    let (norm, next) = match layer {
+        Layer::Conv {
+            conv,
+            padding,
+            wrap,
+            scale,
+            ..
+        } => {
+            conv.check()?;
+            let next = map.convolved(conv, *padding, *wrap)?;
+            let bound = conv_bound(conv)?;
+            method = bound.method;
+            (up(bound.norm * magnitude("scale", 0, *scale)?), next)
+        }
+        Layer::Residual { conv, padding, .. } => {
+            conv.check()?;
+            if conv.transposed || conv.stride != 1 {
+                return Err(RESIDUAL_SIZE);
+            }
+            let next = map.convolved(conv, *padding, Wrap::Zeros)?;
+            if (next.height, next.width) != (map.height, map.width) {
+                return Err(RESIDUAL_SIZE);
+            }
+            let bound = conv_bound(conv)?;
+            method = bound.method;
+            let norm = reflection(up(bound.norm * bound.norm));
+            (norm, map.expect_channels(conv.in_channels)?)
+        }
+        Layer::Normalize { std } => match least(std)? {
+            1.0 => (1.0, map.expect_channels(std.len())?),
+            least => (up(1.0 / least), map.expect_channels(std.len())?),
+        },
+        Layer::HouseHolder { normal, .. } => {
+            let next = map.expect_channels(normal.len())?.in_groups(2)?;
+            (householder(normal)?, next)
+        }
+        Layer::Pool { size, stride } => {
+            let next = map.pooled(*size, *stride)?;
+            (size.div_ceil(*stride) as f64, next)
+        }
+        Layer::MaxMin => (1.0, map.in_groups(2)?),
+        Layer::GroupSort { size } => (1.0, map.in_groups(*size)?),
+        Layer::PixelShuffle { factor } => (1.0, map.shuffled(*factor)?),
+        Layer::PixelUnshuffle { factor } => (1.0, map.unshuffled(*factor)?),
+        Layer::Upsample { factor } => (1.0, map.enlarged(*factor)?),
+        Layer::Shift | Layer::Pointwise | Layer::Center | Layer::ImageMean => (1.0, map),
+        Layer::Concat { scale, .. } => {
+            let squares = norms.fold(0.0, |sum, norm| up(sum + up(norm * norm)));
+            let norm = up(up(squares.sqrt()) * magnitude("scale", 0, *scale)?);
+            (norm, stacked(ends)?)
+        }
+        Layer::Split { parts } => {
+            let channels = parts
+                .iter()
+                .try_fold(0usize, |n, part| n.checked_add(part.0));
+            map.expect_channels(channels.unwrap_or(usize::MAX))?;
+            (norms.fold(0.0, f64::max), stacked(ends)?)
+        }
+        Layer::Sum { weights, .. } => {
+            if weights.len() != ends.len() {
+                let expected = format!("{}, one per branch", ends.len());
+                return Err(misfit("weights", weights.len(), expected));
+            }
+            let mut sum = 0.0;
+            for (index, (&weight, norm)) in weights.iter().zip(norms).enumerate() {
+                sum = up(sum + up(magnitude("weight", index, weight)? * norm));
+            }
+            (sum, joined(ends, |sum, out| out.expect_same(sum))?)
+        }
+        Layer::Prescaled { scale, factor, .. } => {
+            let (branch, out) = ends[0];
+            let inner = up(magnitude("scale", 0, *scale)? * branch);
+            let norm = up(magnitude("factor", 0, *factor)? * up(1.0 + inner));
+            (norm, out.expect_same(map)?)
+        }
+    };
+    Ok((Bound { norm, method }, next))
+}
+
+const RESIDUAL_SIZE: Error = Error::Unsupported {
+    what: "a residual block whose convolution changes the size of the map",
+    way_out: "use stride 1, an odd kernel and padding dilation·(k-1)/2",
+};
 
 /// One step up, so that a rounded result is above the exact one; above 0, so that L divides.
 fn up(value: f64) -> f64 {
     value.next_up()
 }
 
-/// |scale|, exactly.
-fn factor(scale: f32) -> Result<f64> {
-    match scale.is_finite() {
-        true => Ok(f64::from(scale).abs()),
+/// max(1, 2·square - 1): the norm of I - 2·K^T D K where ||K||^2 is at most `square`.
+fn reflection(square: f64) -> f64 {
+    up(2.0 * square - 1.0).max(1.0)
+}
+
+/// |value|, exactly.
+fn magnitude(what: &'static str, index: usize, value: f32) -> Result<f64> {
+    match value.is_finite() {
+        true => Ok(f64::from(value).abs()),
         false => Err(Error::Number {
-            what: "scale",
-            index: 0,
-            value: scale,
+            what,
+            index,
+            value,
             expected: "a finite number",
         }),
     }
 }
 
-fn expect_channels(map: Map, expected: usize) -> Result<()> {
-    match map.channels {
-        Some(got) if got != expected => Err(Error::Shape {
-            what: "channels of the input",
-            got,
-            expected: expected.to_string(),
-        }),
-        _ => Ok(()),
-    }
-}
-
-fn normalize(std: &[f32], map: Map, bounds: &mut Vec<LayerBound>) -> Result<(f64, Map)> {
-    expect_channels(map, std.len())?;
+/// The least standard deviation.
+fn least(std: &[f32]) -> Result<f64> {
     if let Some(index) = std.iter().position(|s| !(*s > 0.0 && s.is_finite())) {
-        let expected = "a finite number above 0";
         return Err(Error::Number {
             what: "standard deviation",
             index,
             value: std[index],
-            expected,
+            expected: "a finite number above 0",
         });
     }
-    let Some(least) = std.iter().copied().reduce(f32::min) else {
-        return Err(Error::Shape {
-            what: "standard deviations",
-            got: 0,
-            expected: "one per channel".into(),
-        });
-    };
-    let norm = if least == 1.0 {
-        1.0
-    } else {
-        up(1.0 / f64::from(least))
-    };
-    bounds.push(LayerBound {
-        name: "normalize".into(),
-        norm,
-        method: Method::Rule,
-    });
-    Ok((
-        norm,
-        Map {
-            channels: Some(std.len()),
-            ..map
-        },
-    ))
+    let least = std.iter().copied().reduce(f32::min);
+    let least = least.ok_or_else(|| misfit("standard deviations", 0, "one per channel"))?;
+    Ok(f64::from(least))
 }
 
-fn concat(
-    branches: &[Vec<Layer>],
-    scale: f32,
-    map: Map,
-    bounds: &mut Vec<LayerBound>,
-) -> Result<(f64, Map)> {
-    let refuse = |what, got, expected: String| {
-        Error::Shape {
-            what,
-            got,
-            expected,
-        }
-        .in_layer("concat")
-    };
-    let mut squares = 0.0;
-    let mut joined: Option<Map> = None;
-    for branch in branches {
-        let (norm, out) = sequence(branch, map, bounds)?;
-        squares = up(squares + up(norm * norm));
-        joined = Some(match joined {
-            None => out,
-            Some(first) if first.height != out.height => {
-                return Err(refuse(
-                    "height of a branch",
-                    out.height,
-                    first.height.to_string(),
-                ));
-            }
-            Some(first) if first.width != out.width => {
-                return Err(refuse(
-                    "width of a branch",
-                    out.width,
-                    first.width.to_string(),
-                ));
-            }
-            Some(first) => Map {
-                channels: first
-                    .channels
-                    .zip(out.channels)
-                    .map(|(a, b)| a.saturating_add(b)),
-                ..first
-            },
-        });
+fn householder(normal: &[f32]) -> Result<f64> {
+    if normal.is_empty() {
+        return Err(misfit("normal", 0, "one number per channel"));
     }
-    let joined = joined.ok_or_else(|| refuse("branches", 0, "at least 1".into()))?;
-    let norm = up(squares.sqrt().next_up() * factor(scale).map_err(|e| e.in_layer("concat"))?);
-    bounds.push(LayerBound {
-        name: "concat".into(),
-        norm,
-        method: Method::Rule,
+    for (index, &value) in normal.iter().enumerate() {
+        magnitude("normal", index, value)?;
+    }
+    // squares of f32 are exact in f64, their sum is not
+    let (a, b) = normal.split_at(normal.len() / 2);
+    let squares = a.iter().zip(b).map(|(&a, &b)| {
+        let (a, b) = (f64::from(a), f64::from(b));
+        up(a * a + b * b)
     });
-    Ok((norm, joined))
+    Ok(reflection(squares.fold(0.0, f64::max)))
 }
 
-/// The map after a convolution.
-fn after_conv(conv: &Conv, padding: usize, wrap: Wrap, map: Map) -> Result<Map> {
-    expect_channels(map, conv.in_channels)?;
-    if conv.transposed && wrap == Wrap::Circular {
-        let way_out = "use zeros, which crops";
-        return Err(Error::Unsupported {
-            what: "circular padding of a transposed convolution",
-            way_out,
-        });
-    }
-    let side = |what, got: usize| -> Result<usize> {
-        let outside = |expected| Error::Shape {
-            what,
-            got,
-            expected,
-        };
-        let too_large = || outside("a smaller kernel, stride, dilation or padding".into());
-        let extent = conv.extent().ok_or_else(too_large)?;
-        let border = padding.checked_mul(2).ok_or_else(too_large)?;
-        if conv.transposed {
-            let full = (got - 1)
-                .checked_mul(conv.stride)
-                .and_then(|n| n.checked_add(extent))
-                .ok_or_else(too_large)?;
-            return match full.checked_sub(border) {
-                Some(out @ 1..) => Ok(out),
-                _ => Err(outside(format!(
-                    "more than {border} rows or columns cropped from {full}"
-                ))),
-            };
-        }
-        let padded = got.checked_add(border).ok_or_else(too_large)?;
-        let room = padded.checked_sub(extent).ok_or_else(|| {
-            outside(format!(
-                "at least {} for a kernel that covers {extent}",
-                extent.saturating_sub(border)
-            ))
-        })?;
-        let out = room.checked_div(conv.stride).ok_or_else(too_large)? + 1;
-        if wrap == Wrap::Circular && !got.is_multiple_of(conv.stride) {
-            return Err(outside(format!(
-                "a multiple of stride {}: circular padding is unsound otherwise",
-                conv.stride
-            )));
-        }
-        if wrap == Wrap::Circular && out > got / conv.stride {
-            let expected = format!(
-                "an output of at most {} with circular padding, not {out}: rows would repeat, use less padding",
-                got / conv.stride
-            );
-            return Err(outside(expected));
-        }
-        Ok(out)
-    };
-    Ok(Map {
-        channels: Some(conv.out_channels),
-        height: side("height", map.height)?,
-        width: side("width", map.width)?,
+/// The one map of all branches.
+fn joined(ends: &[(f64, Map)], join: impl Fn(Map, Map) -> Result<Map>) -> Result<Map> {
+    let mut maps = ends.iter().map(|(_, map)| *map);
+    let first = maps
+        .next()
+        .ok_or_else(|| misfit("branches", 0, "at least 1"))?;
+    maps.try_fold(first, join)
+}
+
+/// Branches one after the other along the channels.
+fn stacked(ends: &[(f64, Map)]) -> Result<Map> {
+    joined(ends, |sum, out| {
+        out.expect_sides(sum)?;
+        let channels = sum.channels.zip(out.channels);
+        let channels = channels.map(|(a, b)| a.saturating_add(b));
+        Ok(Map { channels, ..sum })
     })
 }

@@ -43,6 +43,9 @@ enum Verb {
     Certify(cmd::certify::Certify),
     /// Attack a model and check that no attack beats its certificate
     Attack(cmd::attack::Attack),
+    /// What a model is; its way in and out (ONNX, safetensors, graph files)
+    #[command(subcommand)]
+    Model(cmd::model::Model),
     /// Make data sets
     #[command(subcommand)]
     Data(cmd::data::Data),
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Verb::Audit(audit) => audit.run(),
         Verb::Certify(certify) => certify.run(),
         Verb::Attack(attack) => attack.run(),
+        Verb::Model(model) => model.run(),
         Verb::Data(data) => data.run(),
     };
     done.unwrap_or_else(|error| fail::report(&error))

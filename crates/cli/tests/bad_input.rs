@@ -298,7 +298,7 @@ fn trainings() {
     train(&["--set", "network.size=xxl"], &["xxl"]);
     train(&["--set", "rate=-1"], &["rate", "-1"]);
     train(&["--set", "rate=nan"], &["rate", "NaN"]);
-    train(&["--set", "temperature=0"], &["temperature"]);
+    train(&["--set", "loss.temperature=0"], &["loss.temperature"]);
     train(&["--set", "height=30"], &["multiples of 8"]);
     train(&["--set", "network.classes=1"], &["classes"]);
     train(&["--set", "class_weights=[1.0]"], &["class_weights"]);

@@ -18,14 +18,14 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::network::{Network, shapes};
-use crate::node::{Node, check_nodes};
+use crate::network::Network;
+use crate::node::{Node, check_nodes, slots};
 use crate::optimizer::Moments;
 use crate::parameters::{Parameters, Values};
 use crate::train::{State, Train};
 
 /// Version of the format; a reader refuses every other.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The metadata entry of the header.
 const KEY: &str = "certiseg";
@@ -80,12 +80,11 @@ pub struct Model {
 /// [`Error::Write`].
 pub fn save_model(path: &Path, network: &Network, origin: Option<Origin>) -> Result<()> {
     let nodes = network.nodes.clone();
-    let shapes = shapes(&nodes);
-    let tensors = shapes
+    let tensors = slots(&nodes)
         .into_iter()
-        .map(|(name, shape)| {
-            let bytes = bytes(&network.tensors[&name]);
-            (name, shape, bytes)
+        .map(|slot| {
+            let bytes = bytes(&network.tensors[&slot.name]);
+            (slot.name, slot.shape, bytes)
         })
         .collect();
     let origin = origin.map(Box::new);

@@ -4,21 +4,28 @@
 //! is that of the function evaluated ([`node`] is walked by both), and logits come with a bound on
 //! their error ([`network::Certifier`]). Everything else may be clever.
 
+pub mod architecture;
 pub mod attack;
+mod bake;
 pub mod checkpoint;
 pub mod compare;
 pub mod data;
-pub mod deeplab;
+mod deeplab;
 mod error;
 pub mod evaluate;
+mod fcn;
+pub mod import;
 pub mod layer;
 pub mod loss;
 pub mod network;
 pub mod node;
+pub mod onnx;
 pub mod optimizer;
 pub mod parameters;
 pub mod rng;
 pub mod rounding;
+pub mod summary;
 pub mod train;
+mod unet;
 
 pub use error::{Error, Result};

@@ -6,7 +6,10 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use certiseg_cert::{self as cert, Audit, ClassHead, Grid, Image, Margins, Norm, Premises};
 
 use crate::error::{Error, Result};
-use crate::node::{Conv, Node, Weights, Wrap, check_size, forward, on, per_channel, walk};
+use crate::node::{
+    Conv, Node, Slot, Weights, Wrap, check_size, flow, forward, head, mix_name, normal_name, on,
+    per_channel, shift_name, slots, walk,
+};
 use crate::rounding::f64_error;
 
 /// A network with plain weights: what is audited, stored, certified and attacked.
@@ -14,7 +17,7 @@ use crate::rounding::f64_error;
 pub struct Network {
     /// The forward pass.
     pub nodes: Vec<Node>,
-    /// NAME.weight `[out, in, k, k]` (transposed: `[in, out, k, k]`), NAME.bias and NAME.shift, one value per channel.
+    /// Effective values by name, see [`slots`].
     pub tensors: BTreeMap<String, Vec<f32>>,
 }
 
@@ -34,33 +37,40 @@ impl Network {
     /// # Errors
     /// [`Error::Tensor`] naming the tensor and what is wrong with it.
     pub fn new(nodes: Vec<Node>, tensors: BTreeMap<String, Vec<f32>>) -> Result<Self> {
-        for (name, shape) in shapes(&nodes) {
-            let expected: usize = shape.iter().product();
+        let mut known = BTreeSet::new();
+        for slot in slots(&nodes) {
+            let (name, expected) = (slot.name, slot.shape.iter().product::<usize>());
             let Some(values) = tensors.get(&name) else {
                 return Err(Error::tensor(name, "missing".into()));
             };
             if values.len() != expected {
+                let shape = slot.shape;
                 let what = format!("{} values, expected {expected} {shape:?}", values.len());
                 return Err(Error::tensor(name, what));
             }
             if let Some(at) = values.iter().position(|v| !v.is_finite()) {
                 return Err(Error::tensor(name, format!("{} at index {at}", values[at])));
             }
+            known.insert(name);
         }
-        let known: BTreeSet<_> = shapes(&nodes).into_iter().map(|(name, _)| name).collect();
         if let Some(extra) = tensors.keys().find(|name| !known.contains(*name)) {
             return Err(Error::tensor(extra.clone(), "no node reads it".into()));
         }
+        let mut plain = Ok(());
+        walk(&nodes, &mut |node| {
+            if let Node::BatchNorm { name, .. } = node {
+                let what = "batch normalisation is part of a training, expected it to be folded";
+                plain = Err(Error::node(name, what));
+            }
+        });
+        plain?;
         Ok(Self { nodes, tensors })
     }
 
-    /// Number of classes: channels of the last convolution.
+    /// Number of classes: channels of the scores.
     pub fn classes(&self) -> usize {
-        let outputs = self.nodes.iter().rev().find_map(|node| match node {
-            Node::Conv(conv) => Some(conv.out),
-            _ => None,
-        });
-        outputs.unwrap_or(0)
+        // checked when the nodes were
+        flow(&self.nodes, 3).unwrap_or(0)
     }
 
     /// Number of stored weights.
@@ -75,34 +85,73 @@ impl Network {
     /// [`Error::ImageSize`]; [`Error::Cert`] where a layer has no sound bound at this size.
     pub fn audit(&self, height: usize, width: usize) -> Result<Audit> {
         check_size(&self.nodes, height, width)?;
-        Ok(cert::audit(&self.layers(&self.nodes), height, width)?)
+        Ok(cert::audit(&self.description(), height, width)?)
+    }
+
+    /// What the judge reads of the network.
+    pub fn description(&self) -> Vec<cert::Layer<'_>> {
+        self.layers(&self.nodes)
     }
 
     fn layers<'a>(&'a self, nodes: &'a [Node]) -> Vec<cert::Layer<'a>> {
         nodes.iter().map(|node| self.layer(node)).collect()
     }
 
+    /// What the judge reads of a node.
     fn layer<'a>(&'a self, node: &'a Node) -> cert::Layer<'a> {
+        let tensor = |name: String| -> &'a [f32] { &self.tensors[&name] };
         match node {
             Node::Normalize { std, .. } => cert::Layer::Normalize { std },
-            Node::Shift { .. } => cert::Layer::Shift,
+            // a training-only node was refused when the network was made
+            Node::Shift { .. } | Node::BatchNorm { .. } => cert::Layer::Shift,
+            Node::Center { .. } => cert::Layer::Center,
             Node::MaxMin => cert::Layer::MaxMin,
+            Node::GroupSort { size } => cert::Layer::GroupSort { size: *size },
+            Node::HouseHolder { name, .. } => cert::Layer::HouseHolder {
+                name,
+                normal: tensor(normal_name(name)),
+            },
+            Node::Abs | Node::Relu => cert::Layer::Pointwise,
+            Node::ImageMean => cert::Layer::ImageMean,
+            Node::Pool { size, stride, .. } => cert::Layer::Pool {
+                size: *size,
+                stride: *stride,
+            },
+            Node::PixelShuffle { factor } => cert::Layer::PixelShuffle { factor: *factor },
+            Node::PixelUnshuffle { factor } => cert::Layer::PixelUnshuffle { factor: *factor },
+            Node::Upsample { factor, .. } => cert::Layer::Upsample { factor: *factor },
             Node::Concat { branches, scale } => cert::Layer::Concat {
                 branches: branches.iter().map(|b| self.layers(b)).collect(),
                 scale: *scale,
             },
+            Node::Split { parts } => cert::Layer::Split {
+                parts: parts
+                    .iter()
+                    .map(|part| (part.channels, self.layers(&part.nodes)))
+                    .collect(),
+            },
+            Node::Sum { name, branches, .. } => cert::Layer::Sum {
+                name,
+                weights: tensor(mix_name(name)),
+                branches: branches.iter().map(|b| self.layers(b)).collect(),
+            },
+            Node::Prescaled { name, branch } => {
+                let mix = tensor(mix_name(name));
+                cert::Layer::Prescaled {
+                    name,
+                    scale: mix[0],
+                    factor: mix[1],
+                    branch: self.layers(branch),
+                }
+            }
+            Node::Residual(conv) => cert::Layer::Residual {
+                name: &conv.name,
+                conv: judged(conv, tensor(conv.weight_name())),
+                padding: conv.padding,
+            },
             Node::Conv(conv) => cert::Layer::Conv {
                 name: &conv.name,
-                conv: cert::Conv {
-                    kernel: &self.tensors[&conv.weight_name()],
-                    out_channels: conv.out,
-                    in_channels: conv.input,
-                    groups: 1,
-                    kernel_size: conv.kernel,
-                    stride: conv.stride,
-                    dilation: conv.dilation,
-                    transposed: conv.transposed,
-                },
+                conv: judged(conv, tensor(conv.weight_name())),
                 padding: conv.padding,
                 wrap: match conv.wrap {
                     Wrap::Zeros => cert::Wrap::Zeros,
@@ -116,19 +165,10 @@ impl Network {
     /// The rows of a last layer that mixes the classes pixel by pixel, and the constant of all
     /// that comes before it, times its scale; `None` where the network ends otherwise.
     fn head(&self, height: usize, width: usize) -> Result<Option<(ClassHead, f64)>> {
-        let last = self
-            .nodes
-            .iter()
-            .rposition(|n| !matches!(n, Node::Shift { .. }));
-        let Some((at, Node::Conv(conv))) = last.map(|at| (at, &self.nodes[at])) else {
+        let Some((conv, before)) = head(&self.nodes) else {
             return Ok(None);
         };
-        let mixes = [conv.kernel, conv.stride, conv.padding] == [1, 1, 0];
-        // a transposed kernel has its rows in columns
-        if !mixes || conv.transposed || conv.scale == 0.0 {
-            return Ok(None);
-        }
-        let features = cert::audit(&self.layers(&self.nodes[..at]), height, width)?;
+        let features = cert::audit(&self.layers(before), height, width)?;
         let constant = features.lipschitz * f64::from(conv.scale.abs());
         let rows = self.tensors[&conv.weight_name()].clone();
         let head = ClassHead::new(conv.out, rows)?;
@@ -138,7 +178,7 @@ impl Network {
     /// The weights on a device in a precision.
     pub fn on_device(&self, device: &Device, dtype: DType) -> OnDevice {
         let (mut kernels, mut channels) = (BTreeMap::new(), BTreeMap::new());
-        for (name, shape) in shapes(&self.nodes) {
+        for Slot { name, shape, .. } in slots(&self.nodes) {
             let values = &self.tensors[&name];
             match <[usize; 4]>::try_from(shape) {
                 Ok(shape) => {
@@ -182,25 +222,18 @@ impl Network {
     }
 }
 
-/// Names and shapes of the tensors of a node list, in order.
-pub fn shapes(nodes: &[Node]) -> Vec<(String, Vec<usize>)> {
-    let mut shapes = Vec::new();
-    walk(nodes, &mut |node| match node {
-        Node::Conv(conv) => {
-            shapes.push((conv.weight_name(), conv.aoc().weight_shape().to_vec()));
-            if conv.bias {
-                shapes.push((conv.bias_name(), vec![conv.out]));
-            }
-        }
-        Node::Shift { name, channels } => shapes.push((shift_name(name), vec![*channels])),
-        Node::Normalize { .. } | Node::MaxMin | Node::Concat { .. } => {}
-    });
-    shapes
-}
-
-/// Name of the shift tensor.
-pub fn shift_name(name: &str) -> String {
-    format!("{name}.shift")
+/// What the judge reads of a convolution with this kernel.
+pub(crate) fn judged<'a>(conv: &Conv, kernel: &'a [f32]) -> cert::Conv<'a> {
+    cert::Conv {
+        kernel,
+        out_channels: conv.out,
+        in_channels: conv.input,
+        groups: conv.groups,
+        kernel_size: conv.kernel,
+        stride: conv.stride,
+        dilation: conv.dilation,
+        transposed: conv.transposed,
+    }
 }
 
 /// A network whose weights lie on a device.
@@ -216,7 +249,11 @@ impl OnDevice {
     /// Logits (B, K, H, W) of a batch (B, 3, H, W) on the same device and in the same precision.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let channels = &self.weights.channels;
-        let mut shift = |name: &str, _: &Tensor<4>| channels[&shift_name(name)].clone();
+        let mut shift = |node: &Node, x: Tensor<4>| match node {
+            Node::Shift { name, .. } => x + channels[&shift_name(name)].clone(),
+            // no other is left in a baked network
+            _ => x,
+        };
         forward(&self.nodes, x, &self.weights, &mut shift)
     }
 
@@ -347,56 +384,16 @@ pub fn floats<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f64>> {
     data.convert::<f64>().try_into_vec().map_err(Error::device)
 }
 
-/// Folds every shift that directly follows a convolution into a bias of that convolution: exact,
-/// since the shift is added to the convolution's output.
-pub fn fold_shifts(nodes: Vec<Node>, tensors: &mut BTreeMap<String, Vec<f32>>) -> Vec<Node> {
-    let mut folded: Vec<Node> = Vec::with_capacity(nodes.len());
-    for node in nodes {
-        let node = match node {
-            Node::Concat { branches, scale } => Node::Concat {
-                branches: branches
-                    .into_iter()
-                    .map(|b| fold_shifts(b, tensors))
-                    .collect(),
-                scale,
-            },
-            other => other,
-        };
-        match (folded.last_mut(), node) {
-            (Some(Node::Conv(conv)), Node::Shift { name, .. }) if foldable(conv) => {
-                let shift = tensors.remove(&shift_name(&name)).unwrap_or_default();
-                tensors.insert(conv.bias_name(), shift);
-                conv.bias = true;
-            }
-            (_, node) => folded.push(node),
-        }
-    }
-    folded
-}
-
-/// A scaled convolution would scale the shift too; a second bias would need a rounded sum.
-fn foldable(conv: &Conv) -> bool {
-    conv.scale == 1.0 && !conv.bias
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// The head of one 1x1 convolution, 3 channels in and out.
     fn head_of(transposed: bool, scale: f32) -> Option<(ClassHead, f64)> {
-        let conv = crate::node::Conv {
-            name: "head".into(),
-            input: 3,
-            out: 3,
-            kernel: 1,
-            stride: 1,
-            dilation: 1,
-            padding: 0,
-            wrap: Wrap::Zeros,
+        let conv = Conv {
             transposed,
-            bias: false,
             scale,
+            ..Conv::same("head", 3, 3, 1)
         };
         let weight = vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.5, 0.0, 1.0];
         let tensors = BTreeMap::from([(conv.weight_name(), weight)]);

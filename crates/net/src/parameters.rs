@@ -1,14 +1,15 @@
-//! What training changes: raw parameters and running means; from them the effective weights of a
-//! step (f32, with the way back for gradients) and the baked network (f64, then rounded).
+//! What training changes: raw parameters and running statistics; from them the effective tensors of
+//! a step (f32, with the way back for gradients) and the baked network (f64, then rounded).
 
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
+use crate::bake::bake;
 use crate::error::Result;
-use crate::layer::aoc::{Aoc, Tape};
-use crate::network::{Network, fold_shifts, shift_name};
-use crate::node::{Node, convolutions, walk};
+use crate::layer::{Parametrisation, Tape};
+use crate::network::Network;
+use crate::node::{Node, slots};
 use crate::rng::Rng;
 
 /// Values by tensor name.
@@ -17,118 +18,82 @@ pub type Values = BTreeMap<String, Vec<f32>>;
 /// The state of a network in training.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameters {
-    /// NAME.weight: raw parameters of the kernel; NAME.bias; NAME.shift: bias of the centering.
+    /// Raw parameters of every tensor.
     pub raw: Values,
-    /// NAME.shift: running mean that the centering subtracts.
+    /// NAME.shift: running mean of the input of a centering; NAME.gain: its running variance.
     pub means: Values,
 }
 
-/// Effective kernels of one step and the way back to the raw parameters.
+/// Effective tensors of one step and the way back to the raw parameters.
 pub struct Effective {
-    /// NAME.weight, shape [`Aoc::weight_shape`].
-    pub kernels: Values,
-    tapes: BTreeMap<String, (Aoc, Tape<f32>)>,
+    /// In the layout of the tensors.
+    pub tensors: Values,
+    tapes: BTreeMap<String, (Parametrisation, Tape<f32>)>,
 }
 
 impl Parameters {
-    /// Start values: orthogonal matrices, zero biases and means. Same seed, same bits.
+    /// Start values. Same seed, same bits.
     pub fn start(nodes: &[Node], seed: u64) -> Self {
-        let mut raw = Values::new();
-        let mut means = Values::new();
-        for (index, conv) in convolutions(nodes).into_iter().enumerate() {
-            let mut rng = Rng::keyed(seed, &[START, index as u64]);
-            raw.insert(conv.weight_name(), conv.aoc().start(&mut rng));
-            if conv.bias {
-                raw.insert(conv.bias_name(), vec![0.0; conv.out]);
+        let (mut raw, mut means) = (Values::new(), Values::new());
+        let mut kernels = 0;
+        for slot in slots(nodes) {
+            // only kernels draw: their count keys the stream
+            let mut rng = Rng::keyed(seed, &[START, kernels]);
+            kernels += u64::from(slot.shape.len() == 4);
+            raw.insert(slot.name.clone(), slot.parametrisation.start(&mut rng));
+            if let Some(start) = slot.running {
+                means.insert(slot.name, vec![start; slot.shape[0]]);
             }
         }
-        walk(nodes, &mut |node| {
-            if let Node::Shift { name, channels } = node {
-                raw.insert(shift_name(name), vec![0.0; *channels]);
-                means.insert(shift_name(name), vec![0.0; *channels]);
-            }
-        });
         Self { raw, means }
     }
 
     /// Names and lengths of all tensors: (raw, means).
     pub fn lengths(nodes: &[Node]) -> (BTreeMap<String, usize>, BTreeMap<String, usize>) {
-        let (mut raw, mut means) = (BTreeMap::new(), BTreeMap::new());
-        for conv in convolutions(nodes) {
-            raw.insert(conv.weight_name(), conv.aoc().raw_len());
-            if conv.bias {
-                raw.insert(conv.bias_name(), conv.out);
-            }
-        }
-        walk(nodes, &mut |node| {
-            if let Node::Shift { name, channels } = node {
-                raw.insert(shift_name(name), *channels);
-                means.insert(shift_name(name), *channels);
-            }
-        });
-        (raw, means)
+        let slots = slots(nodes);
+        let running = slots.iter().filter(|slot| slot.running.is_some());
+        let means = running.map(|slot| (slot.name.clone(), slot.shape[0]));
+        let raw = slots.iter();
+        let raw = raw.map(|slot| (slot.name.clone(), slot.parametrisation.raw_len()));
+        (raw.collect(), means.collect())
     }
 
-    /// Effective kernels in f32, all layers in parallel.
+    /// Effective tensors in f32, all in parallel.
     pub fn effective(&self, nodes: &[Node]) -> Effective {
-        let layers: Vec<_> = convolutions(nodes)
+        let made: Vec<_> = slots(nodes)
             .into_par_iter()
-            .map(|conv| {
-                let aoc = conv.aoc();
-                let (kernel, tape) = aoc.weight(&self.raw[&conv.weight_name()]);
-                (conv.weight_name(), kernel, (aoc, tape))
+            .map(|slot| {
+                let (values, tape) = slot.parametrisation.weight(&self.raw[&slot.name]);
+                (slot.name, values, (slot.parametrisation, tape))
             })
             .collect();
-        let (mut kernels, mut tapes) = (Values::new(), BTreeMap::new());
-        for (name, kernel, tape) in layers {
-            kernels.insert(name.clone(), kernel);
+        let (mut tensors, mut tapes) = (Values::new(), BTreeMap::new());
+        for (name, values, tape) in made {
+            tensors.insert(name.clone(), values);
             tapes.insert(name, tape);
         }
-        Effective { kernels, tapes }
+        Effective { tensors, tapes }
     }
 
-    /// The plain network: every kernel orthogonalised and composed anew in f64, rounded to f32;
-    /// centering becomes a shift, folded into a bias where it follows a convolution.
+    /// The plain network, see [`mod@crate::bake`].
     ///
     /// # Errors
-    /// [`crate::Error::Tensor`] where a parameter has become NaN or infinite.
+    /// [`crate::Error::Tensor`] where a parameter has become NaN or infinite; what the judge
+    /// refuses of a kernel that is divided by its bound.
     pub fn bake(&self, nodes: &[Node]) -> Result<Network> {
-        let layers: Vec<_> = convolutions(nodes)
-            .into_par_iter()
-            .map(|conv| {
-                let raw: Vec<f64> = self.raw[&conv.weight_name()]
-                    .iter()
-                    .map(|&x| f64::from(x))
-                    .collect();
-                let (kernel, _) = conv.aoc().weight(&raw);
-                let rounded = kernel.into_iter().map(|x| x as f32).collect();
-                (conv.weight_name(), rounded)
-            })
-            .collect();
-        let mut tensors: Values = layers.into_iter().collect();
-        for (name, values) in &self.raw {
-            if let Some(means) = self.means.get(name) {
-                let shift = |(&b, &m): (&f32, &f32)| (f64::from(b) - f64::from(m)) as f32;
-                let shifts = values.iter().zip(means).map(shift).collect();
-                tensors.insert(name.clone(), shifts);
-            } else if !tensors.contains_key(name) {
-                tensors.insert(name.clone(), values.clone());
-            }
-        }
-        let nodes = fold_shifts(nodes.to_vec(), &mut tensors);
-        Network::new(nodes, tensors)
+        bake(self, nodes)
     }
 }
 
 impl Effective {
-    /// Gradients in the raw parameters, from gradients in the effective kernels; other names
-    /// (biases) pass through.
+    /// Gradients in the raw parameters, from gradients in the effective tensors.
     pub fn backward(&self, gradients: Values) -> Values {
         gradients
             .into_par_iter()
-            .map(|(name, gradient)| match self.tapes.get(&name) {
-                Some((aoc, tape)) => (name, aoc.backward(tape, &gradient)),
-                None => (name, gradient),
+            .map(|(name, gradient)| {
+                let (parametrisation, tape) = &self.tapes[&name];
+                let gradient = parametrisation.backward(tape, &gradient);
+                (name, gradient)
             })
             .collect()
     }

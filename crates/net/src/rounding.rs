@@ -8,8 +8,8 @@
 
 use certiseg_cert::Audit;
 
-use crate::network::{Network, shift_name};
-use crate::node::Node;
+use crate::network::Network;
+use crate::node::{Conv, Node, Pooling, mix_name, shift_name, side_after};
 
 /// Unit roundoff of f64.
 const U: f64 = f64::EPSILON / 2.0;
@@ -23,10 +23,13 @@ struct Size {
     error: f64,
 }
 
+/// Height and width.
+type Sides = [usize; 2];
+
 /// Bound on |computed − exact| of every logit of an f64 forward pass on a (3, `height`, `width`)
 /// picture of l2 norm at most `norm`; infinite where none can be given. `audit` is that of the
 /// network at this size.
-pub fn f64_error(network: &Network, audit: &Audit, [height, width]: [usize; 2], norm: f64) -> f64 {
+pub fn f64_error(network: &Network, audit: &Audit, [height, width]: Sides, norm: f64) -> f64 {
     let start = Size { norm, error: 0.0 };
     let walk = Walk { network, audit };
     let (end, _) = walk.through(&network.nodes, start, [height, width]);
@@ -43,66 +46,181 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     /// The size of the map after the nodes, and its height and width.
-    fn through(&self, nodes: &[Node], mut size: Size, mut sides: [usize; 2]) -> (Size, [usize; 2]) {
-        for node in nodes {
-            let Size { norm, error } = size;
-            let pixels = (sides[0] * sides[1]) as f64;
-            size = match node {
-                Node::MaxMin => size,
-                Node::Normalize { mean, std } => {
-                    let least = f64::from(std.iter().copied().fold(f32::INFINITY, f32::min));
-                    let sum = norm + (square_sum(mean) * pixels).sqrt();
-                    // a subtraction and a division
-                    rounded(sum / least, error / least, 3.0 * sum / least)
+    fn through(&self, nodes: &[Node], size: Size, sides: Sides) -> (Size, Sides) {
+        nodes.iter().fold((size, sides), |(size, sides), node| {
+            // sides that do not pass were refused by the audit
+            let next = sides.map(|side| side_after(node, side).unwrap_or(0));
+            (self.after(node, size, sides, next), next)
+        })
+    }
+
+    /// The size of the map after one node.
+    fn after(&self, node: &Node, size: Size, sides: Sides, next: Sides) -> Size {
+        let Size { norm, error } = size;
+        let root = |sides: Sides| ((sides[0] * sides[1]) as f64).sqrt();
+        let summands = (sides[0] * sides[1]) as f64;
+        let ends = || {
+            node.branches()
+                .into_iter()
+                .map(|b| self.through(b, size, sides).0)
+        };
+        match node {
+            // exact: they choose, negate or move entries
+            Node::MaxMin
+            | Node::GroupSort { .. }
+            | Node::Abs
+            | Node::Relu
+            | Node::PixelShuffle { .. }
+            | Node::PixelUnshuffle { .. } => size,
+            Node::Normalize { mean, std } => {
+                let least = f64::from(std.iter().copied().fold(f32::INFINITY, f32::min));
+                let sum = norm + l2(mean) * root(sides);
+                // a subtraction and a division
+                rounded(sum / least, error / least, 3.0 * sum / least)
+            }
+            Node::Shift { name, .. } => {
+                let sum = norm + l2(self.tensor(shift_name(name))) * root(sides);
+                rounded(sum, error, 2.0 * sum)
+            }
+            // folded or refused before
+            Node::BatchNorm { .. } => Size {
+                norm,
+                error: f64::INFINITY,
+            },
+            Node::Center { name, .. } => {
+                let sum = norm + l2(self.tensor(shift_name(name))) * root(sides);
+                // a mean of all pixels, of l2 at most the map's, a subtraction and a shift
+                rounded(sum, error, (summands + 6.0) * norm + 2.0 * sum)
+            }
+            Node::ImageMean => rounded(norm, error, (summands + 3.0) * norm),
+            Node::HouseHolder { name, .. } => {
+                // five operations; |n|² is at most (1 + L)/2
+                let lipschitz = self.constant(name);
+                rounded(
+                    lipschitz * norm,
+                    lipschitz * error,
+                    40.0 * (1.0 + lipschitz) * norm,
+                )
+            }
+            Node::Pool {
+                kind: Pooling::Max,
+                size,
+                stride,
+            } => {
+                let constant = size.div_ceil(*stride) as f64;
+                Size {
+                    norm: constant * norm * SLACK,
+                    error: constant * error * SLACK,
                 }
-                Node::Shift { name, .. } => {
-                    let shift = &self.network.tensors[&shift_name(name)];
-                    let sum = norm + (square_sum(shift) * pixels).sqrt();
-                    rounded(sum, error, 2.0 * sum)
+            }
+            Node::Pool { kind, size, stride } => {
+                let constant = size.div_ceil(*stride) as f64;
+                // l2 pooling of zeros is the root of what is added inside, 1e-6
+                let floor = match kind {
+                    Pooling::L2 => {
+                        1e-6 * (self.channels_at_most() * (next[0] * next[1]) as f64).sqrt()
+                    }
+                    Pooling::Average | Pooling::Max => 0.0,
+                };
+                let sum = constant * norm + floor;
+                rounded(sum, constant * error, ((size * size) as f64 + 6.0) * sum)
+            }
+            // at most four products of weights below 1, twice; the weights are rounded too
+            Node::Upsample { .. } => rounded(norm, error, 24.0 * norm),
+            Node::Concat { scale, .. } => {
+                let scale = f64::from(scale.abs());
+                let together = |part: fn(&Size) -> f64| {
+                    let squares = ends().map(|end| part(&end).powi(2));
+                    scale * squares.sum::<f64>().sqrt()
+                };
+                let norm = together(|end| end.norm);
+                rounded(norm, together(|end| end.error), 2.0 * norm)
+            }
+            // each part has at most the norm and the error of the whole
+            Node::Split { .. } => {
+                let together = |part: fn(&Size) -> f64| {
+                    ends().map(|end| part(&end).powi(2)).sum::<f64>().sqrt()
+                };
+                let (norm, error) = (together(|end| end.norm), together(|end| end.error));
+                Size {
+                    norm: norm * SLACK,
+                    error: error * SLACK,
                 }
-                Node::Concat { branches, scale } => {
-                    let scale = f64::from(scale.abs());
-                    let ends: Vec<_> = branches
-                        .iter()
-                        .map(|branch| self.through(branch, size, sides))
-                        .collect();
-                    sides = ends.first().map_or(sides, |(_, sides)| *sides);
-                    let root = |part: fn(&Size) -> f64| {
-                        let squares = ends.iter().map(|(end, _)| part(end).powi(2));
-                        scale * squares.sum::<f64>().sqrt()
-                    };
-                    let norm = root(|end| end.norm);
-                    rounded(norm, root(|end| end.error), 2.0 * norm)
-                }
-                Node::Conv(conv) => {
-                    let layer = self
-                        .audit
-                        .layers
-                        .iter()
-                        .find(|layer| layer.name == conv.name);
-                    let lipschitz = layer.map_or(f64::INFINITY, |layer| layer.norm);
-                    let scale = f64::from(conv.scale.abs());
-                    // sides that do not pass were refused by the audit
-                    sides = sides.map(|side| conv.output_side(side).unwrap_or(0));
-                    let pixels = (sides[0] * sides[1]) as f64;
-                    let bias = match conv.bias {
-                        true => {
-                            (square_sum(&self.network.tensors[&conv.bias_name()]) * pixels).sqrt()
-                        }
-                        false => 0.0,
-                    };
-                    let kernel = &self.network.tensors[&conv.weight_name()];
-                    let [outer, inner, ..] = conv.aoc().weight_shape();
-                    let absolute = absolute_norm(kernel, outer, inner);
-                    // products and sums of one output entry, and one each for bias and scale
-                    let terms = (conv.kernel * conv.kernel * conv.input + 3) as f64;
-                    let gamma = terms / (1.0 - terms * U);
-                    let own = scale * (gamma * absolute * norm + 3.0 * bias);
-                    rounded(lipschitz * norm + scale * bias, lipschitz * error, own)
-                }
-            };
+            }
+            Node::Sum { name, branches, .. } => {
+                let weights = self.tensor(mix_name(name));
+                let together = |part: fn(&Size) -> f64| {
+                    let parts = ends()
+                        .zip(weights)
+                        .map(|(end, &w)| f64::from(w.abs()) * part(&end));
+                    parts.sum::<f64>()
+                };
+                let norm = together(|end| end.norm);
+                let steps = branches.len() as f64 + 1.0;
+                rounded(norm, together(|end| end.error), steps * norm)
+            }
+            Node::Prescaled { name, branch } => {
+                let mix = self.tensor(mix_name(name));
+                let [scale, factor] = [mix[0], mix[1]].map(|m| f64::from(m.abs()));
+                let scaled = rounded(scale * norm, scale * error, 2.0 * scale * norm);
+                let (end, _) = self.through(branch, scaled, sides);
+                let norm = factor * (norm + end.norm);
+                rounded(norm, factor * (error + end.error), 4.0 * norm)
+            }
+            Node::Residual(conv) => {
+                let lipschitz = self.constant(&conv.name);
+                let (absolute, gamma) = self.kernel(conv);
+                let bias = l2(self.tensor(conv.bias_name())) * root(sides);
+                // ‖K‖ ≤ ‖|K|‖; K is applied, then its adjoint, twice
+                let hidden = absolute * norm + bias;
+                let own = gamma * absolute * norm + 2.0 * hidden;
+                let back = 2.0 * (absolute * own + (gamma + 4.0) * absolute * hidden);
+                let sum = lipschitz * norm + 2.0 * absolute * bias;
+                rounded(
+                    sum,
+                    lipschitz * error,
+                    back + 2.0 * (norm + 2.0 * absolute * hidden),
+                )
+            }
+            Node::Conv(conv) => {
+                let lipschitz = self.constant(&conv.name);
+                let scale = f64::from(conv.scale.abs());
+                let bias = match conv.bias {
+                    true => l2(self.tensor(conv.bias_name())) * root(next),
+                    false => 0.0,
+                };
+                let (absolute, gamma) = self.kernel(conv);
+                let own = scale * (gamma * absolute * norm + 3.0 * bias);
+                rounded(lipschitz * norm + scale * bias, lipschitz * error, own)
+            }
         }
-        (size, sides)
+    }
+
+    fn tensor(&self, name: String) -> &[f32] {
+        &self.network.tensors[&name]
+    }
+
+    /// The audited constant of a layer, its scale included.
+    fn constant(&self, name: &str) -> f64 {
+        let layer = self.audit.layers.iter().find(|layer| layer.name == name);
+        layer.map_or(f64::INFINITY, |layer| layer.norm)
+    }
+
+    /// ‖|W|‖ from above, and γ_n/u of its sums.
+    fn kernel(&self, conv: &Conv) -> (f64, f64) {
+        let kernel = self.tensor(conv.weight_name());
+        let [outer, inner, ..] = conv.shape().weight_shape();
+        // products and sums of one output entry, and one each for bias and scale
+        let terms = (conv.kernel * conv.kernel * conv.input.max(conv.out) + 3) as f64;
+        (
+            absolute_norm(kernel, outer, inner, conv.groups),
+            terms / (1.0 - terms * U),
+        )
+    }
+
+    /// More channels than any map of the network has.
+    fn channels_at_most(&self) -> f64 {
+        crate::node::LARGEST as f64
     }
 }
 
@@ -115,19 +233,21 @@ fn rounded(norm: f64, error: f64, units: f64) -> Size {
     }
 }
 
-fn square_sum(values: &[f32]) -> f64 {
-    values.iter().map(|&v| f64::from(v) * f64::from(v)).sum()
+fn l2(values: &[f32]) -> f64 {
+    let squares = values.iter().map(|&v| f64::from(v) * f64::from(v));
+    squares.sum::<f64>().sqrt()
 }
 
-/// √(largest row sum · largest column sum) of |W| over both channel axes of (outer, inner, k, k):
+/// √(largest row sum · largest column sum) of |W| over both channel axes of (outer, inner/g, k, k):
 /// at least the norm of the convolution with |W|, plain or transposed.
-fn absolute_norm(kernel: &[f32], outer: usize, inner: usize) -> f64 {
+fn absolute_norm(kernel: &[f32], outer: usize, inner: usize, groups: usize) -> f64 {
     let taps = kernel.len() / (outer * inner).max(1);
-    let (mut rows, mut columns) = (vec![0.0; outer], vec![0.0; inner]);
+    let (mut rows, mut columns) = (vec![0.0; outer], vec![0.0; inner * groups]);
     for (index, &weight) in kernel.iter().enumerate() {
         let weight = f64::from(weight.abs());
-        rows[index / taps / inner] += weight;
-        columns[index / taps % inner] += weight;
+        let (o, i) = (index / taps / inner, index / taps % inner);
+        rows[o] += weight;
+        columns[o / (outer / groups) * inner + i] += weight;
     }
     let largest = |sums: &[f64]| sums.iter().copied().fold(0.0, f64::max);
     (largest(&rows) * largest(&columns)).sqrt()
@@ -138,11 +258,11 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    use crate::deeplab::DeepLab;
+    use crate::architecture::Architecture;
     use crate::parameters::Parameters;
 
     fn network() -> Network {
-        let nodes = DeepLab::default().resolve(64).unwrap().nodes();
+        let nodes = Architecture::default().resolve(64).unwrap().nodes();
         Parameters::start(&nodes, 1).bake(&nodes).unwrap()
     }
 
@@ -160,7 +280,10 @@ mod tests {
     #[test]
     fn absolute_norm_bounds_by_rows_and_columns() {
         // |W| = [1 2; 3 4] as a 1x1 convolution: rows 3, 7, columns 4, 6
-        assert_eq!(absolute_norm(&[1.0, -2.0, 3.0, -4.0], 2, 2), 42f64.sqrt());
+        assert_eq!(
+            absolute_norm(&[1.0, -2.0, 3.0, -4.0], 2, 2, 1),
+            42f64.sqrt()
+        );
     }
 
     #[test]

@@ -1,5 +1,4 @@
-//! Training: AdamW with cosine annealing on temperature-scaled cross-entropy over augmented
-//! batches. Everything that is drawn is keyed by (seed, epoch, sample): a resumed run sees the
+//! Training: AdamW with cosine annealing over augmented batches. Everything that is drawn is keyed by (seed, epoch, sample): a resumed run sees the
 //! same batches as an unbroken one.
 
 use std::collections::BTreeMap;
@@ -10,13 +9,17 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::architecture::Architecture;
+use crate::bake::VARIANCE;
 use crate::data::{Augment, Filter, Layout, Sample};
-use crate::deeplab::DeepLab;
 use crate::error::{Error, Result};
 use crate::evaluate::{Evaluation, evaluate};
-use crate::loss::{Targets, cross_entropy};
-use crate::network::{Network, floats, shift_name};
-use crate::node::{Node, Weights, check_nodes, check_size, forward, on, per_channel};
+use crate::loss::{Loss, Pairs, Targets};
+use crate::network::{Network, floats};
+use crate::node::{
+    Node, Slot, Weights, check_nodes, check_size, forward, gain_name, head, nominal, on,
+    per_channel, shift_name, slots,
+};
 use crate::optimizer::{AdamW, Moments, cosine};
 use crate::parameters::{Effective, Parameters, Values};
 use crate::rng::Rng;
@@ -69,8 +72,8 @@ pub struct Train {
     pub last_rate: f64,
     /// Optimiser.
     pub adamw: AdamW,
-    /// τ of the loss: higher is more accurate, lower more robust. What matters is τ·L.
-    pub temperature: f64,
+    /// What is minimised.
+    pub loss: Loss,
     /// Weight per class in the loss; empty: all 1.
     pub class_weights: Vec<f32>,
     /// Share of the old value in the running mean of centering, per step.
@@ -80,7 +83,7 @@ pub struct Train {
     /// Random changes of the training pictures.
     pub augment: Augment,
     /// The network.
-    pub network: DeepLab,
+    pub network: Architecture,
 }
 
 impl Default for Train {
@@ -94,12 +97,12 @@ impl Default for Train {
             rate: 1e-3,
             last_rate: 1e-6,
             adamw: AdamW::default(),
-            temperature: 20.0,
+            loss: Loss::default(),
             class_weights: Vec::new(),
             mean_decay: 0.9,
             data: TrainingData::default(),
             augment: Augment::default(),
-            network: DeepLab::default(),
+            network: Architecture::default(),
         }
     }
 }
@@ -123,7 +126,7 @@ impl Train {
         positive("batch", self.batch as f64)?;
         positive("rate", self.rate)?;
         positive("last_rate", self.last_rate)?;
-        positive("temperature", self.temperature)?;
+        self.loss.check()?;
         positive("adamw.epsilon", self.adamw.epsilon)?;
         let share = |name: &str, value: f64| match (0.0..1.0).contains(&value) {
             true => Ok(()),
@@ -357,25 +360,25 @@ impl State {
         let data = TensorData::new(batch.images.clone(), [count, 3, height, width]);
         let images = Tensor::from_data(data, on(&device, DType::F32));
 
-        let decay = settings.mean_decay;
-        // the first batch sets the running means, later ones move them
-        let fresh = self.moments.steps == 0;
-        let means = &mut self.parameters.means;
-        let mut failed = None;
-        let mut shift = |name: &str, x: &Tensor<4>| {
-            let name = shift_name(name);
-            let mean = means.get_mut(&name).expect("a mean for every shift node");
-            match floats(x.clone().detach().mean_dims(&[0, 2, 3])) {
-                Ok(batch) => update(mean, &batch, if fresh { 0.0 } else { decay }),
-                Err(error) => failed = Some(error),
-            }
-            weights.channels[&name].clone() - per_channel(mean, &device, DType::F32)
+        // the first batch sets the running statistics, later ones move them
+        let decay = match self.moments.steps {
+            0 => 0.0,
+            _ => settings.mean_decay,
         };
-        let logits = forward(nodes, images, &weights, &mut shift);
-        if let Some(error) = failed {
+        let mut centering = Centering {
+            means: &mut self.parameters.means,
+            channels: &weights.channels,
+            decay,
+            failed: None,
+        };
+        let logits = forward(nodes, images, &weights, &mut |node, x| {
+            centering.of(node, x)
+        });
+        if let Some(error) = centering.failed {
             return Err(error);
         }
-        let loss = cross_entropy(logits, &targets, settings.temperature);
+        let pairs = pairs(nodes, &effective.tensors, settings.network.classes)?;
+        let loss = settings.loss.of(logits, &targets, &pairs);
         let mut gradients = loss.backward();
         let value = floats(loss)?[0];
         if !value.is_finite() {
@@ -412,26 +415,88 @@ impl State {
             kernels: BTreeMap::new(),
             channels: BTreeMap::new(),
         };
-        for conv in crate::node::convolutions(nodes) {
-            let name = conv.weight_name();
-            let data = TensorData::new(effective.kernels[&name].clone(), conv.aoc().weight_shape());
-            let leaf = Tensor::from_data(data, on(device, DType::F32)).require_grad();
-            weights.kernels.insert(name, leaf);
-        }
-        for (name, values) in &self.parameters.raw {
-            if !effective.kernels.contains_key(name) {
-                let leaf = per_channel(values, device, DType::F32).require_grad();
-                weights.channels.insert(name.clone(), leaf);
+        for Slot { name, shape, .. } in slots(nodes) {
+            let values = &effective.tensors[&name];
+            match <[usize; 4]>::try_from(shape) {
+                Ok(shape) => {
+                    let data = TensorData::new(values.clone(), shape);
+                    let leaf = Tensor::from_data(data, on(device, DType::F32)).require_grad();
+                    weights.kernels.insert(name, leaf);
+                }
+                Err(_) => {
+                    let leaf = per_channel(values, device, DType::F32).require_grad();
+                    weights.channels.insert(name, leaf);
+                }
             }
         }
         weights
     }
 }
 
-fn update(mean: &mut [f32], batch: &[f64], decay: f32) {
-    for (mean, &batch) in mean.iter_mut().zip(batch) {
-        *mean = decay * *mean + (1.0 - decay) * batch as f32;
+/// Shifts and batch norms of a step, which move the running statistics.
+struct Centering<'a> {
+    means: &'a mut Values,
+    channels: &'a BTreeMap<String, Tensor<4>>,
+    /// Share of the old value.
+    decay: f32,
+    failed: Option<Error>,
+}
+
+impl Centering<'_> {
+    fn of(&mut self, node: &Node, x: Tensor<4>) -> Tensor<4> {
+        match node {
+            Node::BatchNorm { name, .. } => {
+                let (shift, gain) = (shift_name(name), gain_name(name));
+                let mean = x.clone().mean_dims(&[0, 2, 3]);
+                let apart = x - mean.clone();
+                let variance = apart.clone().square().mean_dims(&[0, 2, 3]);
+                self.observe(&shift, mean);
+                self.observe(&gain, variance.clone());
+                let factor = self.channels[&gain].clone() / variance.add_scalar(VARIANCE).sqrt();
+                apart * factor + self.channels[&shift].clone()
+            }
+            Node::Shift { name, .. } => {
+                let name = shift_name(name);
+                self.observe(&name, x.clone().mean_dims(&[0, 2, 3]));
+                let mean = per_channel(&self.means[&name], &x.device(), DType::F32);
+                x + (self.channels[&name].clone() - mean)
+            }
+            _ => x,
+        }
     }
+
+    /// Moves a running statistic towards that of the batch.
+    fn observe(&mut self, name: &str, batch: Tensor<4>) {
+        match floats(batch.detach()) {
+            Err(error) => self.failed = Some(error),
+            Ok(batch) => {
+                let running = self.means.get_mut(name).into_iter().flatten();
+                for (running, batch) in running.zip(batch) {
+                    *running = self.decay * *running + (1.0 - self.decay) * batch as f32;
+                }
+            }
+        }
+    }
+}
+
+/// L·‖w_i − w_j‖ of the scores as they are now, with the nominal constant of the features; of a
+/// network that does not end in one layer of scores, as if their rows were orthonormal.
+fn pairs(nodes: &[Node], tensors: &Values, classes: usize) -> Result<Pairs> {
+    let Some((conv, before)) = head(nodes) else {
+        return Pairs::even(classes, nominal(nodes) * 2f64.sqrt());
+    };
+    let scale = nominal(before) * f64::from(conv.scale.abs());
+    let kernel = &tensors[&conv.weight_name()];
+    let row = |class: usize| &kernel[class * conv.input..][..conv.input];
+    let apart = |i: usize, j: usize| {
+        let squares = row(i)
+            .iter()
+            .zip(row(j))
+            .map(|(a, b)| f64::from(a - b).powi(2));
+        scale * squares.sum::<f64>().sqrt()
+    };
+    let distances = (0..classes).flat_map(|i| (0..classes).map(move |j| (i, j)));
+    Pairs::new(classes, distances.map(|(i, j)| apart(i, j)).collect())
 }
 
 /// The order of the samples in an epoch.

@@ -1,7 +1,7 @@
 //! The function that is evaluated is the one that is described: the nodes walked by plain loops in
 //! f64 give the logits of the tensor library.
 
-use certiseg_net::deeplab::{DeepLab, Preset, Size};
+use certiseg_net::architecture::{Architecture, Preset, Size};
 use certiseg_net::network::Network;
 use certiseg_net::node::{Conv, Node, Wrap};
 use certiseg_net::parameters::Parameters;
@@ -92,6 +92,21 @@ fn walk(network: &Network, nodes: &[Node], mut x: Map) -> Map {
                     ..maps[0]
                 }
             }
+            Node::Residual(_)
+            | Node::Center { .. }
+            | Node::BatchNorm { .. }
+            | Node::GroupSort { .. }
+            | Node::HouseHolder { .. }
+            | Node::Abs
+            | Node::Relu
+            | Node::Pool { .. }
+            | Node::ImageMean
+            | Node::PixelShuffle { .. }
+            | Node::PixelUnshuffle { .. }
+            | Node::Upsample { .. }
+            | Node::Split { .. }
+            | Node::Sum { .. }
+            | Node::Prescaled { .. } => todo!(),
             Node::Conv(conv) => {
                 let kernel = tensor(conv.weight_name());
                 let bias = match conv.bias {
@@ -160,13 +175,13 @@ fn transposed(conv: &Conv, kernel: &[f64], x: &Map) -> Map {
 }
 
 fn network(preset: Preset, seed: u64) -> Network {
-    let settings = DeepLab {
+    let settings = Architecture {
         size: Size::Xs,
         preset,
         classes: 3,
         std: [0.5, 0.25, 0.3],
         rates: vec![1, 2],
-        ..DeepLab::default()
+        ..Architecture::default()
     };
     let nodes = settings.resolve(16).unwrap().nodes();
     let mut parameters = Parameters::start(&nodes, seed);

@@ -3,22 +3,23 @@
 
 use std::ops::ControlFlow;
 
+use certiseg_net::architecture::{Architecture, Preset, Size};
 use certiseg_net::checkpoint::{load_model, load_training, parse_model, save_model, save_training};
 use certiseg_net::data::{Sample, shapes};
-use certiseg_net::deeplab::{DeepLab, Preset, Size};
+use certiseg_net::loss::Loss;
 use certiseg_net::network::Network;
 use certiseg_net::parameters::Parameters;
 use certiseg_net::rng::Rng;
 use certiseg_net::train::{Event, State, Train, train};
 
-fn settings(preset: Preset, classes: usize, std: f32, size: Size) -> DeepLab {
-    let settings = DeepLab {
+fn settings(preset: Preset, classes: usize, std: f32, size: Size) -> Architecture {
+    let settings = Architecture {
         size,
         preset,
         classes,
         std: [std; 3],
         rates: vec![1, 2],
-        ..DeepLab::default()
+        ..Architecture::default()
     };
     settings.resolve(32).unwrap()
 }
@@ -51,7 +52,7 @@ fn the_audit_finds_the_closed_form_of_the_paper() {
         (Size::S, 19, 0.176, 57.196),
     ];
     for (size, classes, std, expected) in table {
-        let paper = DeepLab {
+        let paper = Architecture {
             rates: vec![6, 12, 18],
             ..settings(Preset::Paper, classes, std, size)
         };
@@ -137,11 +138,11 @@ fn tiny(epochs: u64) -> (Train, Vec<Sample>) {
         height: 32,
         width: 32,
         rate: 5e-3,
-        temperature: 10.0,
-        network: DeepLab {
+        loss: Loss::CrossEntropy { temperature: 10.0 },
+        network: Architecture {
             size: Size::Xs,
             classes: 4,
-            ..DeepLab::default()
+            ..Architecture::default()
         },
         ..Train::default()
     };
@@ -228,9 +229,9 @@ fn a_broken_model_file_is_refused_with_its_reason() {
         let got = reason(&whole[..cut]);
         assert!(got.contains("no whole safetensors file"), "{cut}: {got}");
     }
-    let version = r#"{\"format\":1,"#;
+    let version = r#"{\"format\":2,"#;
     let other = replaced(&whole, version, r#"{\"format\":9,"#);
-    assert_eq!(reason(&other), "format 9, expected format 1");
+    assert_eq!(reason(&other), "format 9, expected format 2");
     let unnamed = replaced(&whole, r#""certiseg":"#, r#""certifog":"#);
     assert!(reason(&unnamed).contains("metadata entry `certiseg`"));
     let mut poisoned = whole.clone();

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use certiseg_cert::Metric;
+use certiseg_net::architecture::{Architecture, Preset, Size};
 use certiseg_net::attack::pgd::Pgd;
 use certiseg_net::compare::{Arena, Comparison};
 use certiseg_net::data::{Sample, shapes};
-use certiseg_net::deeplab::{DeepLab, Preset, Size};
+use certiseg_net::loss::Loss;
 use certiseg_net::network::Network;
-use certiseg_net::node::{Conv, Node, Wrap};
+use certiseg_net::node::{Conv, Node};
 use certiseg_net::parameters::Parameters;
 use certiseg_net::train::{State, Train, train};
 
@@ -73,12 +74,12 @@ fn flips(seen: &Comparison) -> (u64, u64) {
 #[test]
 fn random_networks() {
     for (preset, seed) in [(Preset::Plain, 1), (Preset::Paper, 2)] {
-        let settings = DeepLab {
+        let settings = Architecture {
             size: Size::Xs,
             preset,
             classes: 4,
             rates: vec![1, 2],
-            ..DeepLab::default()
+            ..Architecture::default()
         };
         let nodes = settings.resolve(32).unwrap().nodes();
         let network = Parameters::start(&nodes, seed).bake(&nodes).unwrap();
@@ -90,11 +91,11 @@ fn random_networks() {
 #[ignore = "minutes: make slow"]
 fn networks_of_size_s() {
     for (preset, seed) in [(Preset::Plain, 3), (Preset::Paper, 4)] {
-        let settings = DeepLab {
+        let settings = Architecture {
             size: Size::S,
             preset,
             classes: 4,
-            ..DeepLab::default()
+            ..Architecture::default()
         };
         let nodes = settings.resolve(64).unwrap().nodes();
         let network = Parameters::start(&nodes, seed).bake(&nodes).unwrap();
@@ -110,11 +111,11 @@ fn a_trained_network() {
         height: 32,
         width: 32,
         rate: 5e-3,
-        temperature: 10.0,
-        network: DeepLab {
+        loss: Loss::CrossEntropy { temperature: 10.0 },
+        network: Architecture {
             size: Size::Xs,
             classes: 4,
-            ..DeepLab::default()
+            ..Architecture::default()
         },
         ..Train::default()
     };
@@ -131,19 +132,7 @@ fn a_trained_network() {
 /// f(x) = x − 0.5 on three channels and three classes: L = 1, and flipping a set of pixels costs
 /// exactly √(Σ m²/2).
 fn linear() -> Network {
-    let head = Conv {
-        name: "head".into(),
-        input: 3,
-        out: 3,
-        kernel: 1,
-        stride: 1,
-        dilation: 1,
-        padding: 0,
-        wrap: Wrap::Zeros,
-        transposed: false,
-        bias: false,
-        scale: 1.0,
-    };
+    let head = Conv::same("head", 3, 3, 1);
     let normalize = Node::Normalize {
         mean: vec![0.5; 3],
         std: vec![1.0; 3],

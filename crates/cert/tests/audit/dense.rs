@@ -155,10 +155,15 @@ impl Setup<'_> {
     }
 }
 
-/// Power iteration on A^T A from three starts.
+/// Largest singular value, from below.
 pub fn norm(matrix: &[Vec<f64>]) -> f64 {
+    strongest(matrix).0
+}
+
+/// Power iteration on A^T A from three starts: |A v| and a unit v.
+pub fn strongest(matrix: &[Vec<f64>]) -> (f64, Vec<f64>) {
     let columns = matrix[0].len();
-    let mut best = 0.0f64;
+    let mut best = (0.0, vec![0.0; columns]);
     for start in 1..=3 {
         let mut v = Random(start).vector(columns);
         let mut last = 0.0;
@@ -170,7 +175,9 @@ pub fn norm(matrix: &[Vec<f64>]) -> f64 {
             v.iter_mut().for_each(|v| *v /= length);
             let image: Vec<f64> = matrix.iter().map(|row| dot(row, &v)).collect();
             let found = dot(&image, &image).sqrt();
-            best = best.max(found);
+            if found > best.0 {
+                best = (found, v.clone());
+            }
             if (found - last).abs() <= 1e-10 * found {
                 break;
             }

@@ -110,6 +110,19 @@ fn number() {
     // beyond the range of f64 is an error, not an infinite constant
     let huge = vec![scaled(&[3e38], 3e38); 5];
     assert!(matches!(audit(&huge, 4, 4), Err(Error::Lipschitz { .. })));
+    // nor is it lost where 0 times it is no number
+    let none = Layer::Sum {
+        name: "s",
+        weights: &[0.0],
+        branches: vec![huge],
+    };
+    let split = Layer::Split {
+        parts: vec![(1, vec![none]), (1, vec![])],
+    };
+    assert!(matches!(
+        audit(&[split], 4, 4),
+        Err(Error::Lipschitz { .. })
+    ));
 }
 
 #[test]
@@ -256,4 +269,53 @@ fn layer() {
     )
     .unwrap_err();
     assert_eq!(inside.to_string(), format!("layer down: {alone}"));
+}
+
+#[test]
+fn named_layers_are_listed() {
+    let (kernel, normal) = ([2.0f32], [1.0f32, 0.0]);
+    let residual = Layer::Residual {
+        name: "r",
+        conv: plain(&kernel, [1, 1], 1, 1),
+        padding: 0,
+    };
+    let layers = [
+        Layer::Prescaled {
+            name: "p",
+            scale: 1.0,
+            factor: 0.5,
+            branch: vec![residual.clone(), Layer::Pointwise],
+        },
+        Layer::Sum {
+            name: "s",
+            weights: &[1.0, 1.0],
+            branches: vec![vec![residual], vec![]],
+        },
+        Layer::Concat {
+            branches: vec![vec![], vec![]],
+            scale: 1.0,
+        },
+        Layer::HouseHolder {
+            name: "h",
+            normal: &normal,
+        },
+        Layer::Split {
+            parts: vec![(1, vec![]), (1, vec![Layer::Center])],
+        },
+        Layer::Pool { size: 3, stride: 2 },
+        Layer::GroupSort { size: 2 },
+    ];
+    let audit = audit(&layers, 4, 4).unwrap();
+    let names: Vec<&str> = audit.layers.iter().map(|l| l.name.as_str()).collect();
+    assert_eq!(names, ["r", "p", "r", "s", "concat", "h", "split", "pool"]);
+    // ||K|| = 2: 2·4 - 1
+    let norms = [7.0, 4.0, 7.0, 8.0, 2f64.sqrt(), 1.0, 1.0, 2.0];
+    for (layer, norm) in audit.layers.iter().zip(norms) {
+        assert!(
+            (layer.norm - norm).abs() < 1e-6,
+            "{}: {}",
+            layer.name,
+            layer.norm
+        );
+    }
 }

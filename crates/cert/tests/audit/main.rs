@@ -5,9 +5,12 @@
 
 mod dense;
 mod graph;
+mod layers;
+mod picture;
+mod refusals;
 
 use certiseg_cert::{Conv, Method, Wrap, audit, conv_bound};
-use dense::{Random, Setup, above_and_close, bcop, fused, plain, rko};
+use dense::{Random, Setup, above_and_close, bcop, dot, fused, plain, rko};
 
 /// Excess of a bound on an orthogonal kernel rounded to f32: up to 100 row entries of 6e-8 each.
 const ORTHOGONAL: f64 = 1e-4;
@@ -133,6 +136,58 @@ fn free_kernels_are_bounded_within_a_few_percent() {
         above_and_close(setup.bound(), setup.norm(), FREE)
             .unwrap_or_else(|e| panic!("{k} {stride}: {e}"));
     }
+}
+
+/// Many free 2 x 2 blocks, mixed by reflections of the channels, have the norm of the largest.
+#[test]
+fn free_kernels_of_many_channels_are_bounded_as_closely() {
+    /// Weights rounded to f32 change the norm by less.
+    const F32: f64 = 1e-5;
+    const CHANNELS: usize = 160;
+    let mut random = Random(13);
+    let mut largest = (0.0, vec![]);
+    let mut kernel = vec![vec![vec![0.0; CHANNELS]; CHANNELS]; 9];
+    for first in (0..CHANNELS).step_by(2) {
+        let block = random.kernel(2 * 2 * 9);
+        for (index, &weight) in block.iter().enumerate() {
+            let (o, i) = (first + index / 18, first + index / 9 % 2);
+            kernel[index % 9][o][i] = f64::from(weight);
+        }
+        let bound = conv_bound(&plain(&block, [2, 2], 3, 1)).unwrap().norm;
+        if bound > largest.0 {
+            largest = (bound, block);
+        }
+    }
+    let setup = Setup {
+        conv: plain(&largest.1, [2, 2], 3, 1),
+        padding: 1,
+        wrap: Wrap::Circular,
+        size: 15,
+    };
+    let truth = setup.norm() * (1.0 - F32);
+    let mirror = random.vector(CHANNELS);
+    let twice = 2.0 / dot(&mirror, &mirror);
+    for tap in &mut kernel {
+        for row in tap.iter_mut() {
+            let along = twice * dot(row, &mirror);
+            row.iter_mut()
+                .zip(&mirror)
+                .for_each(|(v, m)| *v -= along * m);
+        }
+        let along: Vec<f64> = (0..CHANNELS)
+            .map(|i| (0..CHANNELS).map(|o| twice * tap[o][i] * mirror[o]).sum())
+            .collect();
+        for (row, m) in tap.iter_mut().zip(&mirror) {
+            row.iter_mut().zip(&along).for_each(|(v, a)| *v -= a * m);
+        }
+    }
+    let kernel: Vec<f32> = (0..CHANNELS * CHANNELS * 9)
+        .map(|n| kernel[n % 9][n / 9 / CHANNELS][n / 9 % CHANNELS] as f32)
+        .collect();
+    let bound = conv_bound(&plain(&kernel, [CHANNELS; 2], 3, 1)).unwrap();
+    assert_eq!(bound.method, Method::Grid);
+    above_and_close(bound.norm, truth, FREE).unwrap();
+    assert!(above_and_close(bound.norm * 0.95, truth, FREE).is_err());
 }
 
 /// c0 + 2·c1·cos(t) - 2·cos(2t) is largest where cos(t) = c1/4, here halfway between two of 64

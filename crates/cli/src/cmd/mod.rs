@@ -5,4 +5,5 @@ pub mod audit;
 pub mod certify;
 pub mod data;
 pub mod demo;
+pub mod model;
 pub mod train;

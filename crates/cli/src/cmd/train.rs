@@ -201,6 +201,12 @@ fn run(
         steps,
         settings.seed
     );
+    for warning in settings
+        .network
+        .warnings(settings.height.min(settings.width))
+    {
+        say!("warning: {warning}");
+    }
     let progress = Progress::new("step", steps * settings.epochs as usize);
     let mut failure = None;
     let mut since = Instant::now();
@@ -305,13 +311,15 @@ fn line(
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let plain = |share: Option<f64>| or_dash(share.map(|share| format!("{share:.4}")));
     let iou: Vec<_> = e.iou.iter().map(|&iou| plain(iou)).collect();
+    let temperature = settings.loss.temperature();
+    let temperature = temperature.map(|tau| format!("  tau*L {:.1}", tau * e.lipschitz));
     format!(
-        "{head}  val accuracy {}  mIoU {}  IoU {}  certified accuracy at {EPS} >= {}  tau*L {:.1}",
+        "{head}  val accuracy {}  mIoU {}  IoU {}  certified accuracy at {EPS} >= {}{}",
         plain(e.accuracy),
         plain(e.miou),
         iou.join(" "),
         or_dash(e.certified.map(|share| round_down(share, 4))),
-        settings.temperature * e.lipschitz,
+        temperature.unwrap_or_default(),
     )
 }
 

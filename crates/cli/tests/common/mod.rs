@@ -45,17 +45,17 @@ pub fn folder_data(dir: &Path, name: &str, count: u8) -> PathBuf {
 
 /// A small model with the weights of its start.
 pub fn untrained_model(dir: &Path) -> PathBuf {
+    use certiseg_net::architecture::{Architecture, Size};
     use certiseg_net::checkpoint::{Origin, save_model};
-    use certiseg_net::deeplab::{DeepLab, Size};
     use certiseg_net::train::{State, Train};
 
     let settings = Train {
         height: 32,
         width: 32,
-        network: DeepLab {
+        network: Architecture {
             size: Size::Xs,
             classes: 3,
-            ..DeepLab::default()
+            ..Architecture::default()
         },
         ..Train::default()
     };

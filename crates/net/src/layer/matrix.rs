@@ -24,6 +24,8 @@ pub trait Real:
     fn to_f64(self) -> f64;
     /// Residual ‖WᵀW − I‖_F per √columns at which one last Björck step, which squares it, follows.
     const CONVERGED: f64;
+    /// Most Krylov rounds of a norm estimate: one in training, where it runs at every step.
+    const ROUNDS: usize;
 }
 
 impl Real for f32 {
@@ -34,6 +36,7 @@ impl Real for f32 {
         f64::from(self)
     }
     const CONVERGED: f64 = 1e-4;
+    const ROUNDS: usize = 1;
 }
 
 impl Real for f64 {
@@ -44,6 +47,7 @@ impl Real for f64 {
         self
     }
     const CONVERGED: f64 = 1e-9;
+    const ROUNDS: usize = 30;
 }
 
 /// A row-major matrix.
@@ -76,6 +80,12 @@ impl<T: Real> Matrix<T> {
             identity.data[i * cols + i] = T::from_f64(1.0);
         }
         identity
+    }
+
+    /// The same matrix in another precision, each entry rounded to nearest.
+    pub fn cast<U: Real>(&self) -> Matrix<U> {
+        let data = self.data.iter().map(|x| U::from_f64(x.to_f64())).collect();
+        Matrix::new(self.rows, self.cols, data)
     }
 
     /// The transposed matrix.
@@ -173,6 +183,11 @@ impl<T: Real> Matrix<T> {
             Side::Transposed => (self.cols, self.rows, 1, stride),
         }
     }
+}
+
+/// ⟨a, b⟩, summed in f64.
+pub(super) fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a.to_f64() * b.to_f64()).sum()
 }
 
 /// How an operand enters a product.

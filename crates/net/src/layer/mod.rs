@@ -4,6 +4,16 @@
 //! baking; the rigorous bound of the baked weight, in [`certiseg_cert`]; and the start values.
 
 pub mod aoc;
+pub mod aol;
 pub mod kernel;
 pub mod matrix;
 pub mod orthogonal;
+mod parametrisation;
+pub mod shape;
+pub mod soc;
+pub mod spectral;
+#[cfg(test)]
+mod testing;
+pub mod unit_rows;
+
+pub use parametrisation::{Parametrisation, Tape};

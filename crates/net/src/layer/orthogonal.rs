@@ -1,202 +1,141 @@
-//! Orthonormal columns from a free matrix, with the backward pass.
+//! Orthonormal columns from a free matrix, six ways, each with its exact backward pass.
 //!
-//! X is divided by a scale s and sent through Björck's iteration W ← 1.5·W − 0.5·W·WᵀW, which
-//! converges to the polar factor X(XᵀX)^{-1/2}: the nearest matrix with orthonormal columns.
-//! Per singular value the step is σ ← 1.5σ − 0.5σ³: it maps [0, √3] into [0, 1], grows small
-//! values by 1.5 and squares the error of values near one.
+//! | name | formula | reaches | where the columns are not orthonormal |
+//! |---|---|---|---|
+//! | Björck | polar factor X(XᵀX)^{-1/2}, Björck's iteration in the precision of X | all | singular values below 1e-10 of the largest stay below one; zero stays zero |
+//! | Newton-Schulz | the same, by iterating on XᵀX | all | below 1e-5 of the largest they stay below one; zero stays zero |
+//! | Cholesky | X·L^{-T}, XᵀX = LLᵀ, twice | all | a column that depends on earlier ones to 3e-7 may become zero |
+//! | QR | Q of X = QR with a positive diagonal of R | all | never |
+//! | Cayley | (I+A)^{-1}(I−A), A = X − Xᵀ, X padded to a square, cropped | no eigenvalue −1, hence determinant 1 where square | never |
+//! | exponential | exp(A), A = (X − Xᵀ)/2, padded and cropped alike | determinant 1 where square | never |
 //!
-//! The scale is ‖X‖_F/√n, which is the singular value itself when all are equal (as at the
-//! orthogonal start), raised where needed so that σ_max/s ≤ 1.7 < √3 is *proven* by
-//! σ_max ≤ ‖(XᵀX)⁴‖_F^{1/8}: no power iteration, no state, and the iteration cannot diverge.
-//! The polar factor does not depend on s; the backward pass holds s constant.
+//! All leave the norm at one up to rounding, whatever the finite input: below 1 + 1e-6 in f32. A NaN
+//! or infinite entry comes out as one that is not finite. Nothing rests on either: the baked kernel
+//! is audited.
 //!
-//! One step is taken after convergence: its Jacobian at an orthonormal W is the projection
-//! dW − W·sym(WᵀdW) on the tangent space, without which the gradient of a converged matrix would
-//! keep its normal part.
+//! Björck works in f32 in training. The others work in f64 throughout and round once at the end:
+//! Gram matrices and solves square the condition number, and f32 would not survive that.
 
-use super::matrix::{Matrix, Real, Side};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
-/// Most iterations; a singular value of 1e-6 of the scale is brought to one in 40.
-const MOST: usize = 60;
+use super::matrix::{Matrix, Real};
+use crate::rng::Rng;
 
-/// What the backward pass needs: the iterates and the scale.
-pub struct Polar<T> {
-    iterates: Vec<Matrix<T>>,
-    scale: f64,
-    transposed: bool,
+mod bjorck;
+mod newton_schulz;
+mod skew;
+mod triangular;
+
+/// How a matrix gets orthonormal columns, or rows where it has fewer rows than columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Orthogonaliser {
+    /// Polar factor by Björck's iteration: products only, in the precision of the input.
+    #[default]
+    Bjorck,
+    /// Polar factor by the inverse square root of the Gram matrix.
+    NewtonSchulz,
+    /// Triangular orthogonalisation by two Cholesky factorisations.
+    Cholesky,
+    /// The same by Householder reflections: orthonormal for any input.
+    Qr,
+    /// Cayley transform of a skew-symmetric matrix.
+    Cayley,
+    /// Exponential of a skew-symmetric matrix: the slowest, square in the longer side.
+    Exponential,
 }
 
-/// Orthonormalises the columns of `x`, or its rows where there are fewer rows than columns.
-///
-/// A zero matrix, or one with entries that are not finite, comes out as it is; the audit of the
-/// baked network refuses what is not finite.
-pub fn orthogonalise<T: Real>(x: &Matrix<T>) -> (Matrix<T>, Polar<T>) {
-    let transposed = x.rows < x.cols;
-    let tall = if transposed {
-        x.transposed()
-    } else {
-        x.clone()
-    };
-    let scale = scale(&tall);
-    let mut iterates = Vec::new();
-    let mut w = tall.scaled(1.0 / scale);
-    for _ in 0..MOST {
-        let gram = w.transposed_times(&w);
-        let mut residual = gram.clone();
-        residual.add_scaled(-1.0, &Matrix::identity(gram.rows, gram.cols));
-        let error = residual.frobenius();
-        if !error.is_finite() {
-            break;
-        }
-        let mut next = w.scaled(1.5);
-        next.add_product(-0.5, &w, Side::Plain, &gram, Side::Plain);
-        iterates.push(std::mem::replace(&mut w, next));
-        if error <= T::CONVERGED * (gram.rows as f64).sqrt() {
-            break;
-        }
-    }
-    let result = if transposed { w.transposed() } else { w };
-    let polar = Polar {
-        iterates,
-        scale,
-        transposed,
-    };
-    (result, polar)
-}
+/// The way back from the orthonormal matrix to the raw one.
+pub struct Tape<T>(Box<Back<T>>);
 
-impl<T: Real> Polar<T> {
-    /// Gradient of a loss in `x`, from its gradient in the orthonormal matrix.
-    pub fn backward(&self, gradient: &Matrix<T>) -> Matrix<T> {
-        let mut g = if self.transposed {
-            gradient.transposed()
-        } else {
-            gradient.clone()
+/// Gradient in the raw matrix, from the gradient in its image.
+type Back<T = f64> = dyn Fn(&Matrix<T>) -> Matrix<T> + Send + Sync;
+
+/// An orthonormal matrix and the way back from it.
+type Image = (Matrix<f64>, Box<Back>);
+
+impl Orthogonaliser {
+    /// Every orthogonaliser.
+    pub const ALL: [Self; 6] = [
+        Self::Bjorck,
+        Self::NewtonSchulz,
+        Self::Cholesky,
+        Self::Qr,
+        Self::Cayley,
+        Self::Exponential,
+    ];
+
+    /// Orthonormalises the columns of `x`, or its rows where there are fewer rows than columns.
+    pub fn apply<T: Real>(self, x: &Matrix<T>) -> (Matrix<T>, Tape<T>) {
+        let of_tall: fn(&Matrix<f64>) -> Image = match self {
+            Self::Bjorck => {
+                let (w, polar) = bjorck::orthogonalise(x);
+                return (w, Tape(Box::new(move |g| polar.backward(g))));
+            }
+            Self::NewtonSchulz => newton_schulz::polar_factor,
+            Self::Cholesky => triangular::cholesky,
+            Self::Qr => triangular::householder,
+            Self::Cayley => skew::cayley,
+            Self::Exponential => skew::exponential,
         };
-        for w in self.iterates.iter().rev() {
-            // Y = 1.5 W - 0.5 W S, S = WᵀW:  dW = 1.5 G - 0.5 (G S + W (WᵀG + GᵀW))
-            let gram = w.transposed_times(w);
-            let cross = w.transposed_times(&g);
-            let mut both = cross.transposed();
-            both.add_scaled(1.0, &cross);
-            let mut next = g.scaled(1.5);
-            next.add_product(-0.5, &g, Side::Plain, &gram, Side::Plain);
-            next.add_product(-0.5, w, Side::Plain, &both, Side::Plain);
-            g = next;
-        }
-        let g = g.scaled(1.0 / self.scale);
-        if self.transposed { g.transposed() } else { g }
+        let wide = x.rows < x.cols;
+        let (w, back) = of_tall(&turned(x.cast(), wide));
+        let tape = move |g: &Matrix<T>| turned(back(&turned(g.cast(), wide)), wide).cast();
+        (turned(w, wide).cast(), Tape(Box::new(tape)))
     }
 
-    /// Number of Björck iterations that were needed.
-    pub fn iterations(&self) -> usize {
-        self.iterates.len()
+    /// [`Orthogonaliser::apply`] on every matrix of a list, in parallel.
+    pub fn apply_all<T: Real>(self, xs: &[Matrix<T>]) -> Vec<(Matrix<T>, Tape<T>)> {
+        xs.par_iter().map(|x| self.apply(x)).collect()
+    }
+
+    /// Raw start values of a `rows` x `cols` matrix, row after row, whose image is orthonormal and
+    /// spread over all it can reach: distributed by Haar's measure, save that Cayley draws again
+    /// near an eigenvalue −1 and the exponential is centred only.
+    pub fn start(self, rows: usize, cols: usize, rng: &mut Rng) -> Vec<f32> {
+        let wide = rows < cols;
+        let (long, short) = (rows.max(cols), rows.min(cols));
+        let raw = match self {
+            // an orthonormal matrix is its own image
+            Self::Bjorck | Self::NewtonSchulz | Self::Cholesky | Self::Qr => haar(rows, cols, rng),
+            Self::Cayley => turned(skew::cayley_start(long, short, rng), wide),
+            Self::Exponential => turned(skew::exponential_start(long, short, rng), wide),
+        };
+        raw.data.iter().map(|&x| x as f32).collect()
     }
 }
 
-/// A scale s with σ_max(x)/s ≤ 1.7, equal to the common singular value where all are equal.
-fn scale<T: Real>(x: &Matrix<T>) -> f64 {
-    let equal = x.frobenius() / (x.cols as f64).sqrt();
-    if equal == 0.0 || !equal.is_finite() {
-        return 1.0;
+impl<T: Real> Tape<T> {
+    /// Gradient of a loss in the raw matrix, from its gradient in the orthonormal one.
+    pub fn backward(&self, gradient: &Matrix<T>) -> Matrix<T> {
+        (self.0)(gradient)
     }
-    let unit = x.scaled(1.0 / equal);
-    let gram = unit.transposed_times(&unit);
-    let second = gram.times(&gram);
-    let fourth = second.times(&second);
-    let largest = fourth.frobenius().powf(0.125);
-    equal * (largest / 1.7).max(1.0)
+}
+
+/// Standard normal entries.
+fn gaussian(rows: usize, cols: usize, rng: &mut Rng) -> Matrix<f64> {
+    let data = (0..rows * cols).map(|_| rng.normal()).collect();
+    Matrix::new(rows, cols, data)
+}
+
+/// A random orthonormal matrix: the polar factor of a Gaussian one.
+fn haar(rows: usize, cols: usize, rng: &mut Rng) -> Matrix<f64> {
+    bjorck::orthogonalise(&gaussian(rows, cols, rng)).0
+}
+
+fn turned(x: Matrix<f64>, turn: bool) -> Matrix<f64> {
+    if turn { x.transposed() } else { x }
+}
+
+/// X divided by its largest magnitude, and that (1 for a zero matrix): no square overflows, and
+/// not all underflow.
+fn unit(x: &Matrix<f64>) -> (Matrix<f64>, f64) {
+    let largest = x.data.iter().fold(0.0, |most: f64, v| most.max(v.abs()));
+    let largest = if largest > 0.0 { largest } else { 1.0 };
+    let data = x.data.iter().map(|v| v / largest).collect();
+    (Matrix::new(x.rows, x.cols, data), largest)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::rng::Rng;
-
-    fn gaussian(rows: usize, cols: usize, seed: u64) -> Matrix<f64> {
-        let mut rng = Rng::new(seed);
-        let data = (0..rows * cols).map(|_| rng.normal()).collect();
-        Matrix::new(rows, cols, data)
-    }
-
-    fn residual(w: &Matrix<f64>) -> f64 {
-        let mut gram = w.transposed_times(w);
-        gram.add_scaled(-1.0, &Matrix::identity(w.cols, w.cols));
-        gram.frobenius()
-    }
-
-    #[test]
-    fn columns_or_rows_become_orthonormal() {
-        for (rows, cols) in [(1, 1), (4, 2), (3, 3), (5, 9), (64, 32)] {
-            let (w, _) = orthogonalise(&gaussian(rows, cols, 7));
-            let tall = if rows < cols { w.transposed() } else { w };
-            assert!(residual(&tall) < 1e-12, "{rows}x{cols}");
-        }
-    }
-
-    #[test]
-    fn a_badly_conditioned_matrix_converges_too() {
-        let mut x = gaussian(16, 8, 3);
-        for (i, value) in x.data.iter_mut().enumerate() {
-            *value *= 10f64.powi(-((i % 8) as i32));
-        }
-        let (w, polar) = orthogonalise(&x);
-        assert!(residual(&w) < 1e-12);
-        assert!(polar.iterations() < MOST);
-    }
-
-    #[test]
-    fn one_large_singular_value_does_not_diverge() {
-        // σ = (1000, 1e-3, ...): ‖X‖_F/√n alone would leave σ_max at √8 > √5, where Björck diverges
-        let mut x = Matrix::<f64>::identity(8, 8).scaled(1e-3);
-        x.data[0] = 1000.0;
-        let (w, _) = orthogonalise(&x);
-        assert!(residual(&w) < 1e-12);
-    }
-
-    #[test]
-    fn the_scalar_table_of_bjorck() {
-        let step = |s: f64| 1.5 * s - 0.5 * s * s * s;
-        assert!((step(2.2) + 2.024).abs() < 1e-12);
-        assert!((step(2.05) + 1.232_562_5).abs() < 1e-6);
-        assert!(step(3f64.sqrt()).abs() < 1e-12);
-        assert!((step(5f64.sqrt()) + 5f64.sqrt()).abs() < 1e-12);
-        let many = |start: f64, n: usize| (0..n).fold(start, |s, _| step(s));
-        assert!((many(1e-3, 12) - 0.129).abs() < 1e-3);
-        assert!((many(1e-3, 25) - 1.0).abs() < 1e-3);
-    }
-
-    /// Differences of the converged map: h = 1e-6 leaves h² = 1e-12 of truncation and 1e-13/h =
-    /// 1e-7 of rounding, relative to gradients of order one.
-    const DIFFERENCES: f64 = 1e-6;
-
-    #[test]
-    fn the_gradient_equals_central_differences() {
-        for (rows, cols) in [(4, 2), (2, 5), (3, 3)] {
-            let x = gaussian(rows, cols, 11);
-            let direction = gaussian(rows, cols, 12);
-            let loss = |x: &Matrix<f64>| -> f64 {
-                let (w, _) = orthogonalise(x);
-                w.data.iter().zip(&direction.data).map(|(a, b)| a * b).sum()
-            };
-            let (_, polar) = orthogonalise(&x);
-            let gradient = polar.backward(&direction);
-            for i in 0..x.data.len() {
-                let (mut up, mut down) = (x.clone(), x.clone());
-                up.data[i] += 1e-6;
-                down.data[i] -= 1e-6;
-                let expected = (loss(&up) - loss(&down)) / 2e-6;
-                let got = gradient.data[i];
-                assert!((got - expected).abs() < DIFFERENCES, "{got} {expected}");
-            }
-        }
-    }
-
-    #[test]
-    fn zero_and_nan_come_out_as_they_are() {
-        let (w, _) = orthogonalise(&Matrix::<f64>::zeros(3, 2));
-        assert_eq!(w, Matrix::zeros(3, 2));
-        let mut x = gaussian(3, 2, 1);
-        x.data[4] = f64::NAN;
-        assert!(orthogonalise(&x).0.data.iter().any(|v| v.is_nan()));
-    }
-}
+mod tests;

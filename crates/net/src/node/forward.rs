@@ -1,0 +1,145 @@
+//! The forward pass: nodes in order, in training and in inference the same.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::activation::relu;
+use burn::tensor::module::{conv_transpose2d, conv2d};
+use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
+use burn::tensor::{DType, Device, Tensor, TensorCreationOptions, TensorData};
+
+use super::conv::{Conv, Wrap};
+use super::{Node, mix_name, normal_name, ops, shift_name};
+
+/// Tensors of a network on a device: kernels by name, all else as (1, N, 1, 1).
+pub struct Weights {
+    /// Effective kernels, tensor NAME.weight.
+    pub kernels: BTreeMap<String, Tensor<4>>,
+    /// Biases, shifts, normals and mixing weights, each (1, N, 1, 1).
+    pub channels: BTreeMap<String, Tensor<4>>,
+}
+
+/// Runs the nodes on a batch. `center` is asked for the output of every [`Node::Shift`] and
+/// [`Node::BatchNorm`], so that training can observe and use the statistics of its input.
+pub fn forward(
+    nodes: &[Node],
+    mut x: Tensor<4>,
+    weights: &Weights,
+    center: &mut dyn FnMut(&Node, Tensor<4>) -> Tensor<4>,
+) -> Tensor<4> {
+    for node in nodes {
+        x = match node {
+            Node::Normalize { mean, std } => normalize(x, mean, std),
+            Node::Conv(conv) => convolve(conv, x, weights),
+            Node::Residual(conv) => residual(conv, x, weights),
+            Node::Shift { .. } | Node::BatchNorm { .. } => center(node, x),
+            Node::Center { name, .. } => {
+                x.clone() - ops::image_mean(x) + weights.channels[&shift_name(name)].clone()
+            }
+            Node::MaxMin => ops::max_min(x),
+            Node::GroupSort { size } => ops::group_sort(x, *size),
+            Node::HouseHolder { name, .. } => {
+                ops::householder(x, weights.channels[&normal_name(name)].clone())
+            }
+            Node::Abs => x.abs(),
+            Node::Relu => relu(x),
+            Node::Pool { kind, size, stride } => ops::pool(x, *kind, *size, *stride),
+            Node::ImageMean => {
+                let zeros = x.zeros_like();
+                ops::image_mean(x) + zeros
+            }
+            Node::PixelShuffle { factor } => ops::shuffle(x, *factor),
+            Node::PixelUnshuffle { factor } => ops::unshuffle(x, *factor),
+            Node::Upsample { kind, factor } => ops::upsample(x, *kind, *factor),
+            Node::Concat { branches, scale } => {
+                let outputs = branches
+                    .iter()
+                    .map(|branch| forward(branch, x.clone(), weights, center))
+                    .collect();
+                Tensor::cat(outputs, 1).mul_scalar(*scale)
+            }
+            Node::Split { parts } => {
+                let mut first = 0;
+                let mut outputs = Vec::with_capacity(parts.len());
+                for part in parts {
+                    let part_of_x = x.clone().narrow(1, first, part.channels);
+                    outputs.push(forward(&part.nodes, part_of_x, weights, center));
+                    first += part.channels;
+                }
+                Tensor::cat(outputs, 1)
+            }
+            Node::Sum { name, branches, .. } => {
+                let mix = &weights.channels[&mix_name(name)];
+                let terms = branches.iter().enumerate().map(|(at, branch)| {
+                    forward(branch, x.clone(), weights, center) * mix.clone().narrow(1, at, 1)
+                });
+                // a sum of no branches was refused when the nodes were checked
+                terms.reduce(|sum, term| sum + term).unwrap_or(x)
+            }
+            Node::Prescaled { name, branch } => {
+                let mix = &weights.channels[&mix_name(name)];
+                let scaled = x.clone() * mix.clone().narrow(1, 0, 1);
+                let y = forward(branch, scaled, weights, center);
+                (x + y) * mix.clone().narrow(1, 1, 1)
+            }
+        };
+    }
+    x
+}
+
+/// The (1, N, 1, 1) tensor of values, in the precision and on the device asked for.
+pub fn per_channel(values: &[f32], device: &Device, dtype: DType) -> Tensor<4> {
+    let data = TensorData::new(values.to_vec(), [1, values.len(), 1, 1]);
+    Tensor::from_data(data, on(device, dtype))
+}
+
+/// Creation options of a device and a precision.
+pub fn on(device: &Device, dtype: DType) -> TensorCreationOptions {
+    TensorCreationOptions::from(device).with_dtype(dtype)
+}
+
+fn normalize(x: Tensor<4>, mean: &[f32], std: &[f32]) -> Tensor<4> {
+    let (device, dtype) = (x.device(), x.dtype());
+    let mean = per_channel(mean, &device, dtype);
+    let std = per_channel(std, &device, dtype);
+    (x - mean) / std
+}
+
+fn convolve(conv: &Conv, x: Tensor<4>, weights: &Weights) -> Tensor<4> {
+    let kernel = weights.kernels[&conv.weight_name()].clone();
+    let mut y = match conv.transposed {
+        true => adjoint(conv, x, kernel),
+        false => plain(conv, x, kernel),
+    };
+    if conv.bias {
+        y = y + weights.channels[&conv.bias_name()].clone();
+    }
+    match conv.scale == 1.0 {
+        true => y,
+        false => y.mul_scalar(conv.scale),
+    }
+}
+
+fn residual(conv: &Conv, x: Tensor<4>, weights: &Weights) -> Tensor<4> {
+    let kernel = &weights.kernels[&conv.weight_name()];
+    let bias = weights.channels[&conv.bias_name()].clone();
+    let hidden = relu(plain(conv, x.clone(), kernel.clone()) + bias);
+    x - adjoint(conv, hidden, kernel.clone()).mul_scalar(2.0)
+}
+
+fn plain(conv: &Conv, x: Tensor<4>, kernel: Tensor<4>) -> Tensor<4> {
+    let [stride, dilation] = [[conv.stride; 2], [conv.dilation; 2]];
+    let (x, padding) = match conv.wrap {
+        Wrap::Zeros => (x, conv.padding),
+        Wrap::Circular => (ops::wrap(x, conv.padding), 0),
+    };
+    let options = ConvOptions::new(stride, [padding; 2], dilation, conv.groups);
+    conv2d(x, kernel, None, options)
+}
+
+/// The transposed convolution; of a kernel [out, in, k, k] and zero padding, the adjoint of [`plain`].
+fn adjoint(conv: &Conv, x: Tensor<4>, kernel: Tensor<4>) -> Tensor<4> {
+    let [stride, dilation] = [[conv.stride; 2], [conv.dilation; 2]];
+    let padding = [conv.padding; 2];
+    let options = ConvTransposeOptions::new(stride, padding, [0; 2], dilation, conv.groups);
+    conv_transpose2d(x, kernel, None, options)
+}
