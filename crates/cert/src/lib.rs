@@ -218,7 +218,7 @@ pub use goal::{Decimal, Goal, Relation};
 pub use head::ClassHead;
 pub use image::{Grid, Image};
 pub use layer::{Layer, Wrap};
-pub use lipschitz::{Audit, LayerBound, audit};
+pub use lipschitz::{Audit, LayerBound, audit, audit_with};
 pub use margin::{Margins, margins, margins_with_head, predictions};
 pub use metric::Metric;
 pub use norm::{Budget, Norm};

@@ -38,6 +38,17 @@ pub struct LayerBound {
 /// or standard deviation that does not fit; circular padding that would repeat or skip rows; a
 /// constant beyond the range of f64.
 pub fn audit(layers: &[Layer], height: usize, width: usize) -> Result<Audit> {
+    audit_with(layers, height, width, &mut |_| {})
+}
+
+/// As [`audit`]; `seen` is shown each layer as soon as its bound is known, so that a caller can tell
+/// how far it is and how long each took.
+pub fn audit_with(
+    layers: &[Layer],
+    height: usize,
+    width: usize,
+    seen: &mut dyn FnMut(&LayerBound),
+) -> Result<Audit> {
     for (what, got) in [("height", height), ("width", width)] {
         /// Keeps sums of sizes, paddings and extents below 2^64.
         const LARGEST: usize = 1 << 30;
@@ -51,7 +62,11 @@ pub fn audit(layers: &[Layer], height: usize, width: usize) -> Result<Audit> {
         width,
     };
     let mut bounds = Vec::new();
-    let (lipschitz, _) = sequence(layers, map, &mut bounds)?;
+    let mut found = |bound: LayerBound| {
+        seen(&bound);
+        bounds.push(bound);
+    };
+    let (lipschitz, _) = sequence(layers, map, &mut found)?;
     Ok(Audit {
         lipschitz,
         layers: bounds,
@@ -59,20 +74,24 @@ pub fn audit(layers: &[Layer], height: usize, width: usize) -> Result<Audit> {
 }
 
 /// The constant of a sequence, finite, and the map after it.
-fn sequence(layers: &[Layer], mut map: Map, bounds: &mut Vec<LayerBound>) -> Result<(f64, Map)> {
+fn sequence(
+    layers: &[Layer],
+    mut map: Map,
+    found: &mut dyn FnMut(LayerBound),
+) -> Result<(f64, Map)> {
     let mut product = 1.0f64;
     for layer in layers {
         // Branches first: an error in one of them bears the name of its own layer.
         let ends = branches(layer, map)
             .into_iter()
-            .map(|(branch, map)| sequence(branch, map, bounds))
+            .map(|(branch, map)| sequence(branch, map, found))
             .collect::<Result<Vec<_>>>()?;
         let (name, listed) = name(layer);
         let (Bound { norm, method }, next) =
             rule(layer, map, &ends).map_err(|e| e.in_layer(name))?;
         if listed {
             let name = name.into();
-            bounds.push(LayerBound { name, norm, method });
+            found(LayerBound { name, norm, method });
         }
         // A factor of 1 is exact: a network of one layer has that layer's bound.
         product = match product == 1.0 || norm == 1.0 {

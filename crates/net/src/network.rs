@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use certiseg_cert::{self as cert, Audit, ClassHead, Grid, Image, Margins, Norm, Premises};
+use certiseg_cert::{
+    self as cert, Audit, ClassHead, Grid, Image, LayerBound, Margins, Norm, Premises,
+};
 
 use crate::error::{Error, Result};
 use crate::node::{
@@ -84,8 +86,21 @@ impl Network {
     /// # Errors
     /// [`Error::ImageSize`]; [`Error::Cert`] where a layer has no sound bound at this size.
     pub fn audit(&self, height: usize, width: usize) -> Result<Audit> {
+        self.audit_with(height, width, &mut |_| {})
+    }
+
+    /// As [`Network::audit`]; `seen` is shown each layer as soon as its bound is known.
+    ///
+    /// # Errors
+    /// As [`Network::audit`].
+    pub fn audit_with(
+        &self,
+        height: usize,
+        width: usize,
+        seen: &mut dyn FnMut(&LayerBound),
+    ) -> Result<Audit> {
         check_size(&self.nodes, height, width)?;
-        Ok(cert::audit(&self.description(), height, width)?)
+        Ok(cert::audit_with(&self.description(), height, width, seen)?)
     }
 
     /// What the judge reads of the network.

@@ -2,13 +2,18 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::Result;
+use certiseg_cert::LayerBound;
 use certiseg_net::checkpoint::load_model;
+use certiseg_net::node::convolutions;
 use clap::Args;
+use serde::Serialize;
 
 use crate::fail::Usage;
 use crate::output::{print_line, table};
+use crate::progress::Progress;
 use crate::source::size;
 
 /// Flags of the verb.
@@ -25,6 +30,25 @@ pub struct Audit {
     json: bool,
 }
 
+/// The JSON form.
+#[derive(Serialize)]
+struct Report<'a> {
+    /// Upper bound of the joint l2 constant, from pictures in [0,1] to all logits.
+    lipschitz: f64,
+    height: usize,
+    width: usize,
+    weights: usize,
+    layers: Vec<Timed<'a>>,
+}
+
+/// One layer and how long its bound took.
+#[derive(Serialize)]
+struct Timed<'a> {
+    #[serde(flatten)]
+    bound: &'a LayerBound,
+    seconds: f64,
+}
+
 impl Audit {
     /// Prints the bound of every layer and of the whole.
     pub fn run(self) -> Result<ExitCode> {
@@ -37,18 +61,38 @@ impl Audit {
             let hint = "give --size HEIGHTxWIDTH";
             return Err(Usage::error("the model does not say its input size", hint));
         };
-        let audit = model.network.audit(height, width)?;
+        let progress = Progress::new("layer", convolutions(&model.network.nodes).len());
+        let (mut seconds, mut since) = (Vec::new(), Instant::now());
+        let audit = model.network.audit_with(height, width, &mut |layer| {
+            seconds.push(since.elapsed().as_secs_f64());
+            since = Instant::now();
+            progress.set(seconds.len(), &layer.name);
+        });
+        progress.finish();
+        let audit = audit?;
         if self.json {
-            print_line(&serde_json::to_string(&audit)?)?;
+            let timed = audit.layers.iter().zip(&seconds);
+            let report = Report {
+                lipschitz: audit.lipschitz,
+                height,
+                width,
+                weights: model.network.weights(),
+                layers: timed
+                    .map(|(bound, &seconds)| Timed { bound, seconds })
+                    .collect(),
+            };
+            print_line(&serde_json::to_string(&report)?)?;
             return Ok(ExitCode::SUCCESS);
         }
-        let header = ["layer", "norm <=", "method"].map(str::to_owned);
+        let header = ["layer", "norm <=", "method", "ms"].map(str::to_owned);
         let rows: Vec<_> = audit
             .layers
             .iter()
-            .map(|layer| {
+            .zip(&seconds)
+            .map(|(layer, seconds)| {
                 let norm = certiseg_cert::round_up(layer.norm, 9);
-                vec![layer.name.clone(), norm, layer.method.to_string()]
+                let time = format!("{:.1}", 1e3 * seconds);
+                vec![layer.name.clone(), norm, layer.method.to_string(), time]
             })
             .collect();
         print_line(&table(&header, &rows))?;

@@ -2,6 +2,7 @@
 //! layers reach it, gradients are right, odd sizes, single pixels and batches of one pass.
 
 mod linear;
+mod loops;
 mod table;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
