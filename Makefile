@@ -1,6 +1,6 @@
 # `make check` is what CI runs; it needs Rust 1.95 with rustfmt and clippy, and nothing else.
 
-.PHONY: check slow demo demo-model bench peers
+.PHONY: check slow demo demo-model bench budget peers
 
 check:
 	cargo fmt --all --check
@@ -26,7 +26,14 @@ demo-model:
 bench:
 	cargo run --release --locked -p certiseg-cert --example speed
 
-# The same work in Python beside ours; needs numpy and torch in PYTHON.
+# How much of its Lipschitz budget each kind of network keeps, untrained.
+budget:
+	cargo run --release --locked -p certiseg-net --example budget
+
+# The same work in Python beside ours, and our exported networks run by others; needs numpy and torch
+# in PYTHON, and onnxruntime and onnx2torch for the networks.
 PYTHON ?= python3
 peers:
 	$(PYTHON) reference/peers/compare.py
+	cargo run --release --locked -p certiseg-net --example onnx_pairs target/onnx
+	$(PYTHON) reference/peers/onnx_check.py target/onnx
