@@ -1,7 +1,7 @@
 //! An upper bound of the norm of a convolution, from its kernel alone.
 //!
-//! On Z^2 the kernel is regrouped by the stride (polyphase) into one of stride 1, whose norm is
-//! sup ||P(theta)||. Zero-padded, valid, cropped, transposed and dilated maps, and circular ones
+//! On Z^2 dilation leaves the norm (see `step`), and the kernel is regrouped by the stride (polyphase)
+//! into one of stride 1, whose norm is sup ||P(theta)||. Zero-padded, valid, cropped, transposed and dilated maps, and circular ones
 //! whose size the stride divides, are compressions or samples of it. Groups are independent blocks:
 //! their maximum counts.
 
@@ -138,15 +138,25 @@ impl Conv<'_> {
         [self.groups, outer / self.groups, inner / self.groups]
     }
 
+    /// The stride of the kernel without dilation that has the same norm on Z^2: s/g, g the greatest
+    /// common divisor of stride s and dilation d. Output t reads at s·t + d·m = g·(s't + d'm): one
+    /// class modulo g. With t = d'τ + ρ that is s'ρ + d'(s'τ + m), and the d' residues s'ρ modulo d'
+    /// differ: d' independent copies of stride s' without dilation.
+    fn step(&self) -> usize {
+        let (mut a, mut b) = (self.stride, self.dilation);
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        self.stride / a
+    }
+
     /// The polyphase kernel of one group: side of its taps, and (outer, taps, inner·phases).
     fn polyphase(&self, block: &[f32]) -> Result<(usize, Vec<f64>)> {
         let [_, outer, inner] = self.blocks();
         let k = self.kernel_size;
-        // At stride 1 a dilated kernel has the norm of the plain one: theta -> dilation·theta.
-        let dilation = if self.stride == 1 { 1 } else { self.dilation };
-        let extent = dilation * (k - 1) + 1;
-        let side = extent.div_ceil(self.stride);
-        let phases = self.stride.min(extent);
+        let stride = self.step();
+        let side = k.div_ceil(stride);
+        let phases = stride.min(k);
         let columns = inner * phases * phases;
         /// 2^27 numbers, 1 GiB.
         const LARGEST: usize = 1 << 27;
@@ -156,16 +166,21 @@ impl Conv<'_> {
         let length = length.filter(|&n| n <= LARGEST).ok_or(TOO_LARGE)?;
         let mut matrix = vec![0.0; length];
         for (index, &weight) in block.iter().enumerate() {
-            let (y, x) = (dilation * (index / k % k), dilation * (index % k));
+            let (y, x) = (index / k % k, index % k);
             let (o, i) = (index / (k * k) / inner, index / (k * k) % inner);
-            let tap = (y / self.stride) * side + x / self.stride;
-            let phase = (y % self.stride) * phases + x % self.stride;
+            let tap = (y / stride) * side + x / stride;
+            let phase = (y % stride) * phases + x % stride;
             matrix[(o * side * side + tap) * columns + i * phases * phases + phase] =
                 f64::from(weight);
         }
         Ok((side, matrix))
     }
 }
+
+const TOO_LONG: Error = Error::Unsupported {
+    what: "a kernel whose bound needs hours",
+    way_out: "use fewer channels, groups, or a smaller kernel",
+};
 
 pub(crate) const TOO_LARGE: Error = Error::Unsupported {
     what: "a kernel whose bound needs over 1 GiB",
@@ -189,6 +204,14 @@ pub fn conv_bound(conv: &Conv) -> Result<Bound> {
     };
     for block in conv.kernel.chunks_exact(conv.kernel.len() / groups) {
         let (side, matrix) = conv.polyphase(block)?;
+        // products of the Gram sequence: pairs of rows, shifts, taps, columns
+        let rows = outer.min(matrix.len() / outer / (side * side)) as u128;
+        let taps = (side * side) as u128;
+        /// About an hour on one core.
+        const LARGEST: u128 = 1 << 43;
+        if rows * (matrix.len() as u128 / outer as u128).max(1) * 2 * taps * rows > LARGEST {
+            return Err(TOO_LONG);
+        }
         let bound = Gram::of(outer, side, matrix)?.bound();
         if bound.norm >= largest.norm {
             largest = bound;

@@ -20,11 +20,12 @@ const SIDE: usize = 64;
 
 fn main() {
     let base = Architecture {
+        block: Some(Block::Plain),
         classes: 3,
         ..Architecture::default()
     };
     let block = |block| Architecture {
-        block,
+        block: Some(block),
         ..base.clone()
     };
     let family = |family| Architecture {
@@ -70,9 +71,9 @@ fn main() {
         table.push((format!("s, {f:?}").to_lowercase(), family(f)));
         if f == Family::Unet {
             table.push((
-                "s, unet, reflect".into(),
+                "s, unet, reflection".into(),
                 Architecture {
-                    block: Block::Reflect,
+                    block: Some(Block::Reflection),
                     ..family(f)
                 },
             ));

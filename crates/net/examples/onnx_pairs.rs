@@ -56,7 +56,13 @@ fn table() -> Vec<(String, Architecture)> {
     let mut table = Vec::new();
     let mut add = |name: String, settings| table.push((name.to_lowercase(), settings));
     for block in Block::ALL {
-        add(format!("block_{block:?}"), Architecture { block, ..base() });
+        add(
+            format!("block_{block:?}"),
+            Architecture {
+                block: Some(block),
+                ..base()
+            },
+        );
     }
     for family in [
         Family::Fcn,

@@ -8,8 +8,8 @@
 //! | scale per convolution | 1 | RMS: √(out/in), transposed √(in/out) |
 //! | ASPP rates | h/8, h/4, 3h/8 of the feature size h | 6, 12, 18 |
 //!
-//! Every network is 1-Lipschitz after its normalisation up to the audit and the scales of `paper`,
-//! except the unconstrained twin, for comparison.
+//! With orthonormal rows of the head every network is 1-Lipschitz after its normalisation, up to the
+//! scales of `paper`; other heads are certified by their rows. The unconstrained twin is for comparison.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::layer::orthogonal::Orthogonaliser;
-use crate::node::{Construction, Conv, Mix, Node, Part, Wrap};
+use crate::node::{Construction, Conv, Mix, Node, Part, Wrap, convolutions};
 use crate::{deeplab, fcn, unet};
 
 /// The shape of the graph.
@@ -88,10 +88,10 @@ pub enum Block {
     Learned,
     /// (x + f(αx))/(1 + |α|), α learned, 1 at the start.
     Prescaled,
-    /// One half of the channels through the plain block, then an orthogonal 1x1 mixes all.
+    /// One half of the channels through the plain block, then a 1x1 convolution mixes all.
     Concat,
-    /// x − 2·Kᵀ relu(Kx + b), K orthogonal: bends nothing, whatever side of the kink x is on.
-    Reflect,
+    /// x − 2·Kᵀ relu(Kx + b), K orthogonal: a reflection of a half-space in every channel.
+    Reflection,
     /// The same with K almost orthogonal by AOL (SLL).
     Sll,
     /// The same with K divided by its norm (CPL).
@@ -110,7 +110,7 @@ impl Block {
         Self::Learned,
         Self::Prescaled,
         Self::Concat,
-        Self::Reflect,
+        Self::Reflection,
         Self::Sll,
         Self::Cpl,
         Self::Soc,
@@ -121,7 +121,7 @@ impl Block {
     fn own_kernel(self) -> bool {
         matches!(
             self,
-            Self::Reflect | Self::Sll | Self::Cpl | Self::Soc | Self::Aol
+            Self::Reflection | Self::Sll | Self::Cpl | Self::Soc | Self::Aol
         )
     }
 }
@@ -131,10 +131,13 @@ impl Block {
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
     /// max and min of the two halves of the channels.
+    #[serde(alias = "maxmin")]
     MaxMin,
     /// Neighbouring pairs sorted (GroupSort2).
+    #[serde(alias = "groupsort")]
     GroupSort,
     /// A learned reflection of pairs.
+    #[serde(alias = "householder")]
     HouseHolder,
     /// |x|.
     Abs,
@@ -180,8 +183,8 @@ pub struct Architecture {
     pub preset: Preset,
     /// How kernels are constrained.
     pub kernels: Kernels,
-    /// The repeated block.
-    pub block: Block,
+    /// The repeated block; by default SLL with orthogonal kernels outside of `paper`, else plain.
+    pub block: Option<Block>,
     /// The activation; by default MaxMin, ReLU without a constraint.
     pub activation: Option<Activation>,
     /// By default batch centering, batch normalisation without a constraint.
@@ -207,7 +210,7 @@ impl Default for Architecture {
             size: Size::S,
             preset: Preset::Plain,
             kernels: Kernels::Orthogonal,
-            block: Block::Plain,
+            block: None,
             activation: None,
             centering: None,
             head: None,
@@ -232,19 +235,22 @@ impl Architecture {
             false => (Activation::MaxMin, Centering::Batch, Head::Orthonormal),
             true => (Activation::Relu, Centering::Norm, Head::Free),
         };
+        let block = match (self.kernels, self.preset) {
+            (Kernels::Orthogonal, Preset::Plain) => Block::Sll,
+            _ => Block::Plain,
+        };
+        self.block.get_or_insert(block);
         self.activation.get_or_insert(activation);
         self.centering.get_or_insert(centering);
         self.head.get_or_insert(head);
-        if self.rates.is_empty() {
+        if self.rates.is_empty() && self.family == Family::Deeplab {
             let feature = self.feature_side(side);
             let eighths = |n: usize| (n * feature / 8).max(1);
             self.rates = match self.preset {
                 Preset::Plain => vec![eighths(1), eighths(2), eighths(3)],
                 Preset::Paper => vec![6, 12, 18],
             };
-            if self.preset == Preset::Plain {
-                self.rates.dedup();
-            }
+            self.rates.dedup();
         }
         self.check()?;
         Ok(self)
@@ -270,20 +276,39 @@ impl Architecture {
             return wrong("rates", got, "different dilations of 1 to 4096");
         }
         let free = self.kernels == Kernels::Unconstrained;
-        if self.kernels != Kernels::Orthogonal && self.block.own_kernel() {
+        let block = self.block.unwrap_or(Block::Plain);
+        if self.kernels != Kernels::Orthogonal && block.own_kernel() {
             let expected = "plain, averaged, learned, prescaled or concat with these kernels: it has a constraint of its own";
-            return wrong("block", format!("{:?}", self.block), expected);
+            return wrong("block", format!("{block:?}").to_lowercase(), expected);
+        }
+        if self.family != Family::Deeplab && !self.rates.is_empty() {
+            let expected = "none: only deeplab has an ASPP";
+            return wrong("rates", format!("{:?}", self.rates), expected);
+        }
+        if self.orthogonaliser != Orthogonaliser::default() && !self.orthogonalises() {
+            let expected = "left out: nothing is orthogonalised with these kernels and this head";
+            return wrong(
+                "orthogonaliser",
+                format!("{:?}", self.orthogonaliser),
+                expected,
+            );
         }
         if !free && self.centering == Some(Centering::Norm) {
             let expected = "batch, layer or none: batch normalisation has no Lipschitz constant";
             return wrong("centering", "norm".into(), expected);
         }
         if free && self.preset == Preset::Paper && self.centering == Some(Centering::Norm) {
-            let expected =
-                "plain with batch normalisation, which is folded into the convolution before it";
+            let expected = "plain, or a centering of batch, layer or none: batch normalisation is folded into the convolution before it";
             return wrong("preset", "paper".into(), expected);
         }
         Ok(())
+    }
+
+    /// Whether any kernel is made by the orthogonaliser.
+    fn orthogonalises(&self) -> bool {
+        let nodes = self.nodes();
+        let mut convs = convolutions(&nodes).into_iter();
+        convs.any(|conv| matches!(conv.construction, Construction::Aoc(_)))
     }
 
     /// What should be known before a training with pictures whose shorter side is `side`.
@@ -375,7 +400,7 @@ impl Architecture {
         let construction = match self.head {
             Some(Head::UnitRows) => Construction::UnitRows,
             Some(Head::Free) => Construction::Free,
-            Some(Head::Orthonormal) | None => self.construction(),
+            Some(Head::Orthonormal) | None => Construction::Aoc(self.orthogonaliser),
         };
         Node::Conv(Conv {
             bias: true,
@@ -399,17 +424,18 @@ impl Architecture {
             };
             vec![Node::Residual(conv)]
         };
+        let merge = format!("{name}.merge");
         let sum = |mix| Node::Sum {
-            name: name.into(),
+            name: merge.clone(),
             branches: vec![Vec::new(), unit(channels)],
             mix,
         };
-        match self.block {
+        match self.block.unwrap_or(Block::Plain) {
             Block::Plain => unit(channels),
             Block::Averaged => vec![sum(Mix::Even)],
             Block::Learned => vec![sum(Mix::Learned)],
             Block::Prescaled => vec![Node::Prescaled {
-                name: name.into(),
+                name: merge,
                 branch: unit(channels),
             }],
             Block::Concat => {
@@ -422,7 +448,7 @@ impl Architecture {
                 let mix = self.conv(format!("{name}.mixed"), channels, channels, 1);
                 vec![Node::Split { parts }, Node::Conv(mix)]
             }
-            Block::Reflect => residual(Construction::Aoc(self.orthogonaliser)),
+            Block::Reflection => residual(Construction::Aoc(self.orthogonaliser)),
             Block::Sll => residual(Construction::Aol),
             Block::Cpl => residual(Construction::Spectral),
             Block::Soc => self.unit(made_by(
@@ -466,7 +492,7 @@ impl Architecture {
             Activation::MaxMin => Node::MaxMin,
             Activation::GroupSort => Node::GroupSort { size: 2 },
             Activation::HouseHolder => Node::HouseHolder {
-                name: name.into(),
+                name: format!("{name}.activation"),
                 channels,
             },
             Activation::Abs => Node::Abs,

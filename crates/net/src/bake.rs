@@ -41,7 +41,7 @@ pub(crate) fn bake(parameters: &Parameters, nodes: &[Node]) -> Result<Network> {
         Node::Conv(conv) | Node::Residual(conv) => convs.push(conv),
         Node::Shift { name, .. } => {
             let name = shift_name(name);
-            let means = &parameters.means[&name];
+            let means = &parameters.running[&name];
             if let Some(shift) = tensors.get_mut(&name) {
                 shift
                     .iter_mut()
@@ -134,8 +134,8 @@ fn add_bias(conv: &mut Conv, shift: Vec<f64>, tensors: &mut Doubles) {
 fn batch_norm(conv: &mut Conv, name: &str, tensors: &mut Doubles, parameters: &Parameters) {
     let shift = tensors.remove(&shift_name(name)).unwrap_or_default();
     let gain = tensors.remove(&gain_name(name)).unwrap_or_default();
-    let mean = &parameters.means[&shift_name(name)];
-    let variance = &parameters.means[&gain_name(name)];
+    let mean = &parameters.running[&shift_name(name)];
+    let variance = &parameters.running[&gain_name(name)];
     let factors = gain.iter().zip(variance);
     let factors = factors.map(|(g, &v)| g / (f64::from(v) + VARIANCE).sqrt());
     let factors: Vec<f64> = factors.collect();

@@ -4,7 +4,7 @@
 //! | kind | tensors | for |
 //! |---|---|---|
 //! | `model` | plain weights of the baked network | audit, certify, attack |
-//! | `training` | `raw.*`, `mean.*`, `first.*`, `second.*`: parameters, running means, moments | resume; used as a model it is baked on reading |
+//! | `training` | `raw.*`, `running.*`, `first.*`, `second.*`: parameters, running means, moments | resume; used as a model it is baked on reading |
 //!
 //! Neither holds a Lipschitz constant: it is computed from the weights each time it is used.
 //! Files are written beside their place and renamed, so that a name holds a whole file or none.
@@ -98,7 +98,7 @@ pub fn save_model(path: &Path, network: &Network, origin: Option<Origin>) -> Res
 pub fn save_training(path: &Path, state: &State) -> Result<()> {
     let groups = [
         ("raw", &state.parameters.raw),
-        ("mean", &state.parameters.means),
+        ("running", &state.parameters.running),
         ("first", &state.moments.first),
         ("second", &state.moments.second),
     ];
@@ -214,12 +214,12 @@ fn training_state(header: Header, tensors: Values) -> Result<State> {
         }
         Ok(values)
     };
-    let (raw, means) = Parameters::lengths(&settings.network.nodes());
+    let (raw, running) = Parameters::lengths(&settings.network.nodes());
     // a parameter that never had a gradient has no moments
     Ok(State {
         parameters: Parameters {
             raw: take("raw", &raw, true)?,
-            means: take("mean", &means, true)?,
+            running: take("running", &running, true)?,
         },
         moments: Moments {
             first: take("first", &raw, false)?,

@@ -66,7 +66,7 @@ impl Arena {
     }
 
     /// Where [`Arena::lipschitz`] comes from, for head rows.
-    pub fn lipschitz_source(&self) -> &'static str {
+    pub fn lipschitz_source(&self) -> String {
         self.certifier.lipschitz_source()
     }
 

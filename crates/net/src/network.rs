@@ -9,8 +9,8 @@ use certiseg_cert::{
 
 use crate::error::{Error, Result};
 use crate::node::{
-    Conv, Node, Slot, Weights, Wrap, check_size, flow, forward, head, mix_name, normal_name, on,
-    per_channel, shift_name, slots, walk,
+    Conv, Node, Weights, Wrap, check_size, flow, forward, head, mix_name, normal_name, on,
+    shift_name, slots, walk,
 };
 use crate::rounding::f64_error;
 
@@ -53,7 +53,12 @@ impl Network {
             if let Some(at) = values.iter().position(|v| !v.is_finite()) {
                 return Err(Error::tensor(name, format!("{} at index {at}", values[at])));
             }
-            known.insert(name);
+            if let Some(name) = known.replace(name) {
+                return Err(Error::tensor(
+                    name,
+                    "two nodes have a tensor of this name".into(),
+                ));
+            }
         }
         if let Some(extra) = tensors.keys().find(|name| !known.contains(*name)) {
             return Err(Error::tensor(extra.clone(), "no node reads it".into()));
@@ -192,24 +197,10 @@ impl Network {
 
     /// The weights on a device in a precision.
     pub fn on_device(&self, device: &Device, dtype: DType) -> OnDevice {
-        let (mut kernels, mut channels) = (BTreeMap::new(), BTreeMap::new());
-        for Slot { name, shape, .. } in slots(&self.nodes) {
-            let values = &self.tensors[&name];
-            match <[usize; 4]>::try_from(shape) {
-                Ok(shape) => {
-                    let data = TensorData::new(values.clone(), shape);
-                    let kernel = Tensor::from_data(data, on(device, dtype));
-                    kernels.insert(name, kernel);
-                }
-                Err(_) => {
-                    channels.insert(name, per_channel(values, device, dtype));
-                }
-            }
-        }
         OnDevice {
             nodes: self.nodes.clone(),
             classes: self.classes(),
-            weights: Weights { kernels, channels },
+            weights: Weights::new(&self.nodes, &self.tensors, device, dtype, |x| x),
             device: device.clone(),
             dtype,
         }
@@ -339,10 +330,13 @@ impl Certifier {
     }
 
     /// Where the constant of [`Certifier::premises`] comes from, for head rows.
-    pub fn lipschitz_source(&self) -> &'static str {
+    pub fn lipschitz_source(&self) -> String {
         match self.head {
-            Some(_) => "audited from the weights; of the features, with the rows of the head",
-            None => "audited from the weights",
+            Some(_) => format!(
+                "audited from the weights; of the features, with the rows of the head; of all logits together {}",
+                cert::round_up(self.audit.lipschitz, 6)
+            ),
+            None => "audited from the weights".to_owned(),
         }
     }
 
@@ -359,7 +353,8 @@ impl Certifier {
         // NaN loses every max: it stays in the logits, where the judge refuses it
         let measured = differences.fold(0.0, f64::max);
         let squares = image.iter().map(|&x| f64::from(x) * f64::from(x));
-        let norm = squares.sum::<f64>().sqrt() * (1.0 + 1e-9);
+        // a sum of n squares is off by n roundoffs at most
+        let norm = squares.sum::<f64>().sqrt() * (1.0 + image.len() as f64 * f64::EPSILON);
         let derived = f64_error(&self.network, &self.audit, self.size, norm);
         Ok(Logits {
             grid: Grid::new(self.single.classes, height, width)?,

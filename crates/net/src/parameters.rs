@@ -21,7 +21,7 @@ pub struct Parameters {
     /// Raw parameters of every tensor.
     pub raw: Values,
     /// NAME.shift: running mean of the input of a centering; NAME.gain: its running variance.
-    pub means: Values,
+    pub running: Values,
 }
 
 /// Effective tensors of one step and the way back to the raw parameters.
@@ -34,7 +34,7 @@ pub struct Effective {
 impl Parameters {
     /// Start values. Same seed, same bits.
     pub fn start(nodes: &[Node], seed: u64) -> Self {
-        let (mut raw, mut means) = (Values::new(), Values::new());
+        let (mut raw, mut running) = (Values::new(), Values::new());
         let mut kernels = 0;
         for slot in slots(nodes) {
             // only kernels draw: their count keys the stream
@@ -42,20 +42,20 @@ impl Parameters {
             kernels += u64::from(slot.shape.len() == 4);
             raw.insert(slot.name.clone(), slot.parametrisation.start(&mut rng));
             if let Some(start) = slot.running {
-                means.insert(slot.name, vec![start; slot.shape[0]]);
+                running.insert(slot.name, vec![start; slot.shape[0]]);
             }
         }
-        Self { raw, means }
+        Self { raw, running }
     }
 
-    /// Names and lengths of all tensors: (raw, means).
+    /// Names and lengths of all tensors: (raw, running).
     pub fn lengths(nodes: &[Node]) -> (BTreeMap<String, usize>, BTreeMap<String, usize>) {
         let slots = slots(nodes);
-        let running = slots.iter().filter(|slot| slot.running.is_some());
-        let means = running.map(|slot| (slot.name.clone(), slot.shape[0]));
+        let kept = slots.iter().filter(|slot| slot.running.is_some());
+        let running = kept.map(|slot| (slot.name.clone(), slot.shape[0]));
         let raw = slots.iter();
         let raw = raw.map(|slot| (slot.name.clone(), slot.parametrisation.raw_len()));
-        (raw.collect(), means.collect())
+        (raw.collect(), running.collect())
     }
 
     /// Effective tensors in f32, all in parallel.

@@ -6,10 +6,10 @@
 //! γ_n = n·u/(1 − n·u), so by γ_n·‖|W|‖·B in l2, and ‖|W|‖² is at most the largest row sum times
 //! the largest column sum of |W| (Schur). Every other step rounds each entry a few times.
 
-use certiseg_cert::Audit;
+use certiseg_cert::{Audit, Method};
 
 use crate::network::Network;
-use crate::node::{Conv, Node, Pooling, mix_name, shift_name, side_after};
+use crate::node::{Conv, Node, Pooling, ROOT, mix_name, normal_name, shift_name, side_after};
 
 /// Unit roundoff of f64.
 const U: f64 = f64::EPSILON / 2.0;
@@ -59,11 +59,16 @@ impl Walk<'_> {
         let Size { norm, error } = size;
         let root = |sides: Sides| ((sides[0] * sides[1]) as f64).sqrt();
         let summands = (sides[0] * sides[1]) as f64;
-        let ends = || {
-            node.branches()
-                .into_iter()
-                .map(|b| self.through(b, size, sides).0)
-        };
+        let ends: Vec<Size> = node
+            .branches()
+            .into_iter()
+            .map(|branch| match node {
+                // its branch reads a scaled map, see below
+                Node::Prescaled { .. } => size,
+                _ => self.through(branch, size, sides).0,
+            })
+            .collect();
+        let together = |part: fn(&Size) -> f64| ends.iter().map(part).fold(0.0, f64::hypot);
         match node {
             // exact: they choose, negate or move entries
             Node::MaxMin
@@ -94,13 +99,17 @@ impl Walk<'_> {
             }
             Node::ImageMean => rounded(norm, error, (summands + 3.0) * norm),
             Node::HouseHolder { name, .. } => {
-                // five operations; |n|² is at most (1 + L)/2
-                let lipschitz = self.constant(name);
-                rounded(
-                    lipschitz * norm,
-                    lipschitz * error,
-                    40.0 * (1.0 + lipschitz) * norm,
-                )
+                let normal = self.tensor(normal_name(name));
+                let (a, b) = normal.split_at(normal.len() / 2);
+                let squares = a.iter().zip(b).map(|(&a, &b)| {
+                    let (a, b) = (f64::from(a), f64::from(b));
+                    a * a + b * b
+                });
+                // max(1, 2|n|² − 1)
+                let lipschitz = (2.0 * squares.fold(0.0, f64::max) - 1.0).max(1.0) * SLACK;
+                // five operations on numbers of at most |n| and |n|² times the pair
+                let units = 40.0 * (1.0 + lipschitz) * norm;
+                rounded(lipschitz * norm, lipschitz * error, units)
             }
             Node::Pool {
                 kind: Pooling::Max,
@@ -115,10 +124,11 @@ impl Walk<'_> {
             }
             Node::Pool { kind, size, stride } => {
                 let constant = size.div_ceil(*stride) as f64;
-                // l2 pooling of zeros is the root of what is added inside, 1e-6
+                // l2 pooling of zeros is the root of what is added inside; no map has more channels
                 let floor = match kind {
                     Pooling::L2 => {
-                        1e-6 * (self.channels_at_most() * (next[0] * next[1]) as f64).sqrt()
+                        ROOT.sqrt()
+                            * (crate::node::LARGEST as f64 * (next[0] * next[1]) as f64).sqrt()
                     }
                     Pooling::Average | Pooling::Max => 0.0,
                 };
@@ -129,35 +139,26 @@ impl Walk<'_> {
             Node::Upsample { .. } => rounded(norm, error, 24.0 * norm),
             Node::Concat { scale, .. } => {
                 let scale = f64::from(scale.abs());
-                let together = |part: fn(&Size) -> f64| {
-                    let squares = ends().map(|end| part(&end).powi(2));
-                    scale * squares.sum::<f64>().sqrt()
-                };
-                let norm = together(|end| end.norm);
-                rounded(norm, together(|end| end.error), 2.0 * norm)
+                let norm = scale * together(|end| end.norm);
+                rounded(norm, scale * together(|end| end.error), 2.0 * norm)
             }
             // each part has at most the norm and the error of the whole
             Node::Split { .. } => {
-                let together = |part: fn(&Size) -> f64| {
-                    ends().map(|end| part(&end).powi(2)).sum::<f64>().sqrt()
-                };
                 let (norm, error) = (together(|end| end.norm), together(|end| end.error));
                 Size {
                     norm: norm * SLACK,
                     error: error * SLACK,
                 }
             }
-            Node::Sum { name, branches, .. } => {
+            Node::Sum { name, .. } => {
                 let weights = self.tensor(mix_name(name));
-                let together = |part: fn(&Size) -> f64| {
-                    let parts = ends()
-                        .zip(weights)
-                        .map(|(end, &w)| f64::from(w.abs()) * part(&end));
-                    parts.sum::<f64>()
+                let sum = |part: fn(&Size) -> f64| {
+                    let weighted = ends.iter().zip(weights);
+                    let weighted = weighted.map(|(end, &w)| f64::from(w.abs()) * part(end));
+                    weighted.sum::<f64>()
                 };
-                let norm = together(|end| end.norm);
-                let steps = branches.len() as f64 + 1.0;
-                rounded(norm, together(|end| end.error), steps * norm)
+                let norm = sum(|end| end.norm);
+                rounded(norm, sum(|end| end.error), (ends.len() + 1) as f64 * norm)
             }
             Node::Prescaled { name, branch } => {
                 let mix = self.tensor(mix_name(name));
@@ -171,16 +172,14 @@ impl Walk<'_> {
                 let lipschitz = self.constant(&conv.name);
                 let (absolute, gamma) = self.kernel(conv);
                 let bias = l2(self.tensor(conv.bias_name())) * root(sides);
-                // ‖K‖ ≤ ‖|K|‖; K is applied, then its adjoint, twice
-                let hidden = absolute * norm + bias;
+                // the constant is at least 2‖K‖² − 1; K is applied, then its adjoint, twice
+                let norm_of_k = ((lipschitz + 1.0) / 2.0).sqrt();
+                let hidden = norm_of_k * norm + bias;
                 let own = gamma * absolute * norm + 2.0 * hidden;
-                let back = 2.0 * (absolute * own + (gamma + 4.0) * absolute * hidden);
-                let sum = lipschitz * norm + 2.0 * absolute * bias;
-                rounded(
-                    sum,
-                    lipschitz * error,
-                    back + 2.0 * (norm + 2.0 * absolute * hidden),
-                )
+                let back = 2.0 * (norm_of_k * own + (gamma + 4.0) * absolute * hidden);
+                let sum = lipschitz * norm + 2.0 * norm_of_k * bias;
+                let last = 2.0 * (norm + 2.0 * norm_of_k * hidden);
+                rounded(sum, lipschitz * error, back + last)
             }
             Node::Conv(conv) => {
                 let lipschitz = self.constant(&conv.name);
@@ -202,8 +201,11 @@ impl Walk<'_> {
 
     /// The audited constant of a layer, its scale included.
     fn constant(&self, name: &str) -> f64 {
-        let layer = self.audit.layers.iter().find(|layer| layer.name == name);
-        layer.map_or(f64::INFINITY, |layer| layer.norm)
+        // other nodes may share the name of a convolution, but none of them is bounded by its kernel
+        let layers = self.audit.layers.iter();
+        let layers = layers.filter(|layer| layer.name == name && layer.method != Method::Rule);
+        let norms = layers.map(|layer| layer.norm);
+        norms.reduce(f64::max).unwrap_or(f64::INFINITY)
     }
 
     /// ‖|W|‖ from above, and γ_n/u of its sums.
@@ -217,15 +219,16 @@ impl Walk<'_> {
             terms / (1.0 - terms * U),
         )
     }
-
-    /// More channels than any map of the network has.
-    fn channels_at_most(&self) -> f64 {
-        crate::node::LARGEST as f64
-    }
 }
 
 /// A map of exact norm `norm`, whose inputs bring `error`, computed with `units` roundoffs.
 fn rounded(norm: f64, error: f64, units: f64) -> Size {
+    /// Squares of larger numbers, in l2 pooling, leave the range of f64.
+    const LARGEST: f64 = 1e150;
+    if !(norm + error <= LARGEST) {
+        let error = f64::INFINITY;
+        return Size { norm, error };
+    }
     // roundoffs act on computed values, which differ from the exact ones by the error
     Size {
         norm: (norm + error) * SLACK,
@@ -304,5 +307,84 @@ mod tests {
         network.tensors.extend(added);
         let audit = network.audit(64, 64).unwrap();
         assert!(f64_error(&network, &audit, [64, 64], 64.0) > 100.0);
+    }
+
+    #[test]
+    fn names_have_no_say() {
+        use crate::node::{Conv, normal_name};
+        // a tiny convolution and a HouseHolder of constant 1 by one name
+        let bound = |name: &str| {
+            let nodes = vec![
+                Node::Conv(Conv::same("a", 3, 4, 1)),
+                Node::HouseHolder {
+                    name: name.into(),
+                    channels: 4,
+                },
+                Node::Conv(Conv::same("b", 4, 2, 1)),
+            ];
+            let tensors = BTreeMap::from([
+                ("a.weight".to_owned(), vec![1e-3; 12]),
+                (normal_name(name), vec![0.6, 0.0, 0.8, 1.0]),
+                ("b.weight".to_owned(), vec![1.0; 8]),
+            ]);
+            let network = Network::new(nodes, tensors).unwrap();
+            let audit = network.audit(4, 4).unwrap();
+            f64_error(&network, &audit, [4, 4], 10.0)
+        };
+        assert_eq!(bound("a"), bound("other"));
+    }
+
+    #[test]
+    fn small_errors_are_not_lost_in_squares_and_large_numbers_not_in_infinity() {
+        use crate::node::Conv;
+        let scaled = |name: String, exponent: i32| {
+            let scale = 2f32.powi(exponent);
+            Node::Conv(Conv {
+                scale,
+                ..Conv::same(name, 3, 3, 1)
+            })
+        };
+        let shift = |name: &str| Node::Shift {
+            name: name.into(),
+            channels: 3,
+        };
+        let identity = vec![1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
+        // what `inside` is given is 2^-600 or 2^540 times the picture
+        let bound = |first: i32, inside: Node| {
+            let mut nodes = vec![shift("up"), shift("down")];
+            nodes.extend((0..5).map(|at| scaled(format!("a{at}"), first)));
+            nodes.push(inside);
+            nodes.extend((0..5).map(|at| scaled(format!("b{at}"), -first)));
+            let tensors = crate::node::slots(&nodes).into_iter().map(|slot| {
+                let large = 2f32.powi(55);
+                let values = match slot.name.as_str() {
+                    "up.shift" => vec![large; 3],
+                    "down.shift" => vec![-large; 3],
+                    _ => identity.clone(),
+                };
+                (slot.name, values)
+            });
+            let network = Network::new(nodes.clone(), tensors.collect()).unwrap();
+            let audit = network.audit(4, 4).unwrap();
+            f64_error(&network, &audit, [4, 4], 1.0)
+        };
+        let concat = Node::Concat {
+            branches: vec![Vec::new()],
+            scale: 1.0,
+        };
+        let part = crate::node::Part {
+            channels: 3,
+            nodes: Vec::new(),
+        };
+        let split = Node::Split { parts: vec![part] };
+        // the shifts alone hide numbers of order one
+        assert!(bound(-120, concat) > 1.0);
+        assert!(bound(-120, split) > 1.0);
+        let pool = Node::Pool {
+            kind: Pooling::L2,
+            size: 1,
+            stride: 1,
+        };
+        assert_eq!(bound(108, pool), f64::INFINITY);
     }
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::error::Result;
 use crate::network::Network;
-use crate::node::{Construction, Node, check_size, label, side_after, step, total_stride};
+use crate::node::{Construction, Node, Wrap, check_size, label, side_after, step, total_stride};
 
 /// One node.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -103,6 +103,14 @@ fn kind(node: &Node) -> String {
                 if value != 1 {
                     words += &format!(", {what} {value}");
                 }
+            }
+            words += match (conv.wrap, conv.padding) {
+                (Wrap::Circular, 1..) => ", circular",
+                (Wrap::Zeros, 0) if conv.kernel > 1 && !conv.transposed => ", valid",
+                _ => "",
+            };
+            if conv.scale != 1.0 {
+                words += &format!(", times {}", conv.scale);
             }
             words += match conv.construction {
                 Construction::Free => "",

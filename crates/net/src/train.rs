@@ -17,11 +17,11 @@ use crate::evaluate::{Evaluation, evaluate};
 use crate::loss::{Loss, Pairs, Targets};
 use crate::network::{Network, floats};
 use crate::node::{
-    Node, Slot, Weights, check_nodes, check_size, forward, gain_name, head, nominal, on,
-    per_channel, shift_name, slots,
+    Node, Weights, check_nodes, check_size, forward, gain_name, head, nominal, on, per_channel,
+    shift_name,
 };
 use crate::optimizer::{AdamW, Moments, cosine};
-use crate::parameters::{Effective, Parameters, Values};
+use crate::parameters::{Parameters, Values};
 use crate::rng::Rng;
 
 /// Which pictures to train on.
@@ -146,6 +146,10 @@ impl Train {
             let got = format!("{:?}", self.class_weights);
             let expected = format!("{classes} numbers of at least 0, one per class");
             return Err(Error::setting("class_weights", got, expected));
+        }
+        if self.class_weights.iter().all(|&weight| weight == 0.0) {
+            let got = format!("{:?}", self.class_weights);
+            return Err(Error::setting("class_weights", got, "at least one above 0"));
         }
         for (name, value, most) in [
             ("epochs", self.epochs, 1_000_000),
@@ -297,6 +301,10 @@ pub fn train(
                 return Ok(ControlFlow::Break(()));
             }
         }
+        let raw = state.parameters.raw.values();
+        if raw.flatten().any(|parameter| !parameter.is_finite()) {
+            return Err(state.diverged(f64::NAN));
+        }
         state.epoch = epoch + 1;
         state.step = 0;
         let network = Box::new(state.bake()?);
@@ -356,7 +364,13 @@ impl State {
             return Ok(None);
         }
         let effective = self.parameters.effective(nodes);
-        let weights = self.leaves(nodes, &effective, &device);
+        if effective.tensors.values().flatten().any(|w| !w.is_finite()) {
+            return Err(self.diverged(f64::NAN));
+        }
+        // leaves, which keep their gradients
+        let weights = Weights::new(nodes, &effective.tensors, &device, DType::F32, |x| {
+            x.require_grad()
+        });
         let data = TensorData::new(batch.images.clone(), [count, 3, height, width]);
         let images = Tensor::from_data(data, on(&device, DType::F32));
 
@@ -366,7 +380,7 @@ impl State {
             _ => settings.mean_decay,
         };
         let mut centering = Centering {
-            means: &mut self.parameters.means,
+            running: &mut self.parameters.running,
             channels: &weights.channels,
             decay,
             failed: None,
@@ -377,17 +391,15 @@ impl State {
         if let Some(error) = centering.failed {
             return Err(error);
         }
-        let pairs = pairs(nodes, &effective.tensors, settings.network.classes)?;
+        let pairs = match settings.loss.needs_pairs() {
+            true => pairs(nodes, &effective.tensors, settings.network.classes)?,
+            false => Pairs::even(settings.network.classes, 1.0)?,
+        };
         let loss = settings.loss.of(logits, &targets, &pairs);
         let mut gradients = loss.backward();
         let value = floats(loss)?[0];
         if !value.is_finite() {
-            let (epoch, step) = (self.epoch + 1, self.step + 1);
-            return Err(Error::Diverged {
-                epoch,
-                step,
-                loss: value,
-            });
+            return Err(self.diverged(value));
         }
 
         let mut by_name = Values::new();
@@ -408,34 +420,18 @@ impl State {
         adamw.step(rate, &mut self.parameters.raw, &raw, &mut self.moments);
         Ok(Some(value))
     }
+}
 
-    /// Effective kernels and channel values as leaves that keep their gradients.
-    fn leaves(&self, nodes: &[Node], effective: &Effective, device: &Device) -> Weights {
-        let mut weights = Weights {
-            kernels: BTreeMap::new(),
-            channels: BTreeMap::new(),
-        };
-        for Slot { name, shape, .. } in slots(nodes) {
-            let values = &effective.tensors[&name];
-            match <[usize; 4]>::try_from(shape) {
-                Ok(shape) => {
-                    let data = TensorData::new(values.clone(), shape);
-                    let leaf = Tensor::from_data(data, on(device, DType::F32)).require_grad();
-                    weights.kernels.insert(name, leaf);
-                }
-                Err(_) => {
-                    let leaf = per_channel(values, device, DType::F32).require_grad();
-                    weights.channels.insert(name, leaf);
-                }
-            }
-        }
-        weights
+impl State {
+    fn diverged(&self, loss: f64) -> Error {
+        let (epoch, step) = (self.epoch + 1, self.step + 1);
+        Error::Diverged { epoch, step, loss }
     }
 }
 
 /// Shifts and batch norms of a step, which move the running statistics.
 struct Centering<'a> {
-    means: &'a mut Values,
+    running: &'a mut Values,
     channels: &'a BTreeMap<String, Tensor<4>>,
     /// Share of the old value.
     decay: f32,
@@ -458,7 +454,7 @@ impl Centering<'_> {
             Node::Shift { name, .. } => {
                 let name = shift_name(name);
                 self.observe(&name, x.clone().mean_dims(&[0, 2, 3]));
-                let mean = per_channel(&self.means[&name], &x.device(), DType::F32);
+                let mean = per_channel(&self.running[&name], &x.device(), DType::F32);
                 x + (self.channels[&name].clone() - mean)
             }
             _ => x,
@@ -470,7 +466,7 @@ impl Centering<'_> {
         match floats(batch.detach()) {
             Err(error) => self.failed = Some(error),
             Ok(batch) => {
-                let running = self.means.get_mut(name).into_iter().flatten();
+                let running = self.running.get_mut(name).into_iter().flatten();
                 for (running, batch) in running.zip(batch) {
                     *running = self.decay * *running + (1.0 - self.decay) * batch as f32;
                 }

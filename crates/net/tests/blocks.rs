@@ -54,7 +54,7 @@ fn every_block(size: Size, steps: u64) {
     for block in Block::ALL {
         let network = Architecture {
             size,
-            block,
+            block: Some(block),
             ..Architecture::default()
         };
         let (first, last, lipschitz) =

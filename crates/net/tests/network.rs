@@ -31,7 +31,7 @@ fn small(preset: Preset, seed: u64) -> Network {
     let all = parameters
         .raw
         .values_mut()
-        .chain(parameters.means.values_mut());
+        .chain(parameters.running.values_mut());
     all.flatten().for_each(|x| *x += 0.05 * rng.normal() as f32);
     parameters.bake(&nodes).unwrap()
 }

@@ -56,7 +56,9 @@ fn search(case: &Case, random: &mut Random) -> f64 {
     } = case;
     let quotient = |x: &Picture, y: &Picture| {
         let moved = function(x).plus(-1.0, &function(y)).norm();
-        moved / x.plus(-1.0, y).norm()
+        let quotient = moved / x.plus(-1.0, y).norm();
+        assert!(!quotient.is_nan());
+        quotient
     };
     let mut found = 0.0f64;
     for start in 0..6 {

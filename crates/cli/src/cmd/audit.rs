@@ -20,8 +20,15 @@ use crate::source::size;
 #[derive(Args)]
 pub struct Audit {
     /// Model or training checkpoint (safetensors)
+    #[arg(
+        value_name = "MODEL",
+        required_unless_present = "model",
+        conflicts_with = "model"
+    )]
+    file: Option<PathBuf>,
+    /// The same
     #[arg(long)]
-    model: PathBuf,
+    model: Option<PathBuf>,
     /// Size of the input, HEIGHTxWIDTH; by default that of the training
     #[arg(long, value_parser = size)]
     size: Option<[usize; 2]>,
@@ -52,7 +59,8 @@ struct Timed<'a> {
 impl Audit {
     /// Prints the bound of every layer and of the whole.
     pub fn run(self) -> Result<ExitCode> {
-        let model = load_model(&self.model)?;
+        let file = self.file.or(self.model).unwrap_or_default();
+        let model = load_model(&file)?;
         let trained = model
             .origin
             .as_ref()

@@ -489,13 +489,13 @@ impl Source {
         })
     }
 
-    fn lipschitz_source(&self) -> &'static str {
+    fn lipschitz_source(&self) -> String {
         match self {
             Source::Model { certifier, .. } => certifier.lipschitz_source(),
             Source::File { head: Some(_), .. } => {
-                "assumed, given by the caller; of the features, with the rows of the head"
+                "assumed, given by the caller; of the features, with the rows of the head".into()
             }
-            Source::File { head: None, .. } => "assumed, given by the caller",
+            Source::File { head: None, .. } => "assumed, given by the caller".into(),
         }
     }
 

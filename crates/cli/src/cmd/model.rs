@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use certiseg_net::checkpoint::{load_model, save_model, write_whole};
+use certiseg_net::node::total_stride;
 use certiseg_net::{import, onnx, summary};
 use clap::{Args, Subcommand};
 
@@ -111,17 +112,17 @@ pub struct Export {
 
 impl Export {
     fn run(self) -> Result<ExitCode> {
+        let format = writable(&self.out, &["onnx", "safetensors"])?;
         let model = load_model(&self.model)?;
-        refuse_overwriting(&self.out)?;
-        match self.out.extension().and_then(|e| e.to_str()) {
-            Some("onnx") => write_whole(&self.out, &onnx::export(&model.network)?)?,
-            Some("safetensors") => save_model(&self.out, &model.network, model.origin)?,
-            _ => {
-                let message = format!("--out {} says no format", self.out.display());
-                return Err(Usage::error(message, "name it .onnx or .safetensors"));
-            }
+        match format {
+            "onnx" => write_whole(&self.out, &onnx::export(&model.network)?)?,
+            _ => save_model(&self.out, &model.network, model.origin)?,
         }
-        say!("wrote {}", self.out.display());
+        let multiple = total_stride(&model.network.nodes);
+        say!(
+            "wrote {}, for heights and widths in multiples of {multiple}",
+            self.out.display()
+        );
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -142,8 +143,8 @@ pub struct Import {
 
 impl Import {
     fn run(self) -> Result<ExitCode> {
+        writable(&self.out, &["safetensors"])?;
         let network = import::read(&self.graph, &self.tensors)?;
-        refuse_overwriting(&self.out)?;
         save_model(&self.out, &network, None)?;
         say!(
             "wrote {}, {} classes, {} weights",
@@ -159,12 +160,18 @@ impl Import {
     }
 }
 
-fn refuse_overwriting(out: &Path) -> Result<()> {
-    match out.exists() {
-        true => Err(Usage::error(
-            format!("{} exists", out.display()),
-            "name another --out, or remove it first",
-        )),
-        false => Ok(()),
+/// The format that the name of a file to be written says, one of `formats`.
+fn writable<'a>(out: &Path, formats: &[&'a str]) -> Result<&'a str> {
+    if out.exists() {
+        let hint = "name another --out, or remove it first";
+        return Err(Usage::error(format!("{} exists", out.display()), hint));
     }
+    let named = out.extension().and_then(|e| e.to_str());
+    let format = formats
+        .iter()
+        .find(|f| named.is_some_and(|n| n.eq_ignore_ascii_case(f)));
+    format.copied().ok_or_else(|| {
+        let message = format!("--out {} says no format that can be written", out.display());
+        Usage::error(message, format!("name it .{}", formats.join(" or .")))
+    })
 }

@@ -90,6 +90,8 @@ impl Train {
         make_dir(&out)?;
         let config = toml::to_string(&state.settings)?;
         write_whole(&out.join(CONFIG), config.as_bytes())?;
+        // whatever comes, the folder can be gone on with
+        save_training(&out.join(CHECKPOINT), &state)?;
         interrupt::listen()?;
         run(&mut state, &samples, &validation, &out)
     }
@@ -107,6 +109,14 @@ impl Train {
         };
         for set in &self.sets {
             apply(&mut table, set)?;
+        }
+        // cross-entropy unless another loss is named
+        if let Some(loss) = table.get_mut("loss").and_then(toml::Value::as_table_mut) {
+            loss.entry("kind").or_insert_with(|| "cross_entropy".into());
+        }
+        if table.contains_key("temperature") {
+            let hint = "set loss.temperature";
+            return Err(Usage::error("temperature is a setting of the loss", hint));
         }
         let text = toml::to_string(&table)?;
         let mut settings: Settings = toml::from_str(&text).context("in the settings")?;

@@ -5,6 +5,7 @@ fn counted(size: Size, kernels: Kernels) -> Architecture {
     Architecture {
         size,
         kernels,
+        block: Some(Block::Plain),
         classes: 3,
         rates: vec![6, 12, 18],
         ..Architecture::default()
@@ -64,7 +65,7 @@ fn all() -> Vec<Architecture> {
                         family,
                         size,
                         kernels,
-                        block,
+                        block: Some(block),
                         ..Architecture::default()
                     };
                     all.extend(net.resolve(128));
@@ -139,7 +140,7 @@ fn each_bad_field_is_named() {
             "no Lipschitz constant",
         ),
         (
-            |n| (n.kernels, n.block) = (Kernels::Spectral, Block::Sll),
+            |n| (n.kernels, n.block) = (Kernels::Spectral, Some(Block::Sll)),
             "constraint of its own",
         ),
         (

@@ -67,6 +67,11 @@ enum PaddingMode {
     None,
     Zeros,
     Circular,
+    /// Refused, as is the next.
+    #[serde(alias = "reflection", alias = "mirror")]
+    Reflect,
+    #[serde(alias = "border", alias = "edge")]
+    Replicate,
 }
 
 /// A layer with the names of what it reads.
@@ -193,6 +198,10 @@ impl Kernel {
             }
             PaddingMode::None | PaddingMode::Zeros => Wrap::Zeros,
             PaddingMode::Circular => Wrap::Circular,
+            PaddingMode::Reflect | PaddingMode::Replicate => {
+                let what = "reflected and repeated borders raise the norm of a kernel up to 2.4: they have no bound here, expected zeros or circular";
+                return Err(Error::node(name, what));
+            }
         };
         let groups = self.groups.unwrap_or(1);
         let columns = columns.saturating_mul(groups);

@@ -1,7 +1,5 @@
-use std::path::PathBuf;
-
 use super::*;
-use crate::node::{Conv, Mix, Node, Wrap, convolutions};
+use crate::node::{Conv, Mix, Node, Wrap};
 
 /// A network with a branch, a sum and every other op.
 fn graph() -> Value {
@@ -374,31 +372,4 @@ fn files_that_lack_something_are_refused_by_name() {
         let message = read(&at(graph), &at(tensors)).unwrap_err().to_string();
         assert!(words.iter().all(|word| message.contains(word)), "{message}");
     }
-}
-
-/// The folder of models beside the checkout.
-fn models() -> Option<PathBuf> {
-    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
-    above
-        .map(|folder| folder.join("shared/models"))
-        .find(|folder| folder.exists())
-}
-
-#[test]
-fn the_released_model_is_read_whole() {
-    let Some(models) = models() else {
-        return eprintln!("skipped: no shared/models above the checkout");
-    };
-    let at = |end: &str| models.join(format!("kvasir_s_released.{end}"));
-    let network = read(&at("graph.json"), &at("safetensors")).unwrap();
-    // the README of the model: 19 kernels of 1,194,880 values
-    let convs = convolutions(&network.nodes);
-    assert_eq!(convs.len(), 19);
-    let kernels = convs
-        .iter()
-        .map(|conv| network.tensors[&conv.weight_name()].len());
-    assert_eq!(kernels.sum::<usize>(), 1_194_880);
-    assert!(convs.iter().all(|conv| conv.scale == 1.0));
-    let branches = network.nodes.iter().map(|node| node.branches().len());
-    assert_eq!(branches.max(), Some(4));
 }

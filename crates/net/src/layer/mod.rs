@@ -1,4 +1,5 @@
-//! Lipschitz layers: parametrisations of weights whose operator norm is one by construction.
+//! Parametrisations: how weights follow from free raw parameters, most of them with a norm of at most
+//! one by construction.
 //!
 //! Each has three parts: `weight(raw)` with its backward pass, in f32 for training and in f64 for
 //! baking; the rigorous bound of the baked weight, in [`certiseg_cert`]; and the start values.

@@ -2,14 +2,13 @@
 //!
 //! A convolution of stride s is one of stride 1 on the s² phases of its input: tap (y, x) becomes
 //! tap (⌊y/s⌋, ⌊x/s⌋) of the input channel of phase (y mod s, x mod s), and the norm on Z² is that
-//! of the regrouped kernel. At stride 1 dilation only permutes frequencies and is dropped; with a
-//! stride the dilated kernel is regrouped. A transposed convolution is the adjoint: its array is
+//! of the regrouped kernel. Dilation d leaves the norm of stride s/gcd(s, d): the
+//! taps of a window lie in one class modulo d, and windows of other classes are independent. A transposed convolution is the adjoint: its array is
 //! that of the convolution out → in and is regrouped as such.
 
 use super::kernel::Kernel;
 use super::matrix::Real;
 use super::orthogonal::Orthogonaliser;
-use crate::error::{Error, Result};
 use crate::rng::Rng;
 
 /// Shape of a convolution kernel.
@@ -32,33 +31,6 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// Checks that there is such a convolution.
-    ///
-    /// # Errors
-    /// [`Error::Unsupported`] for a dimension of zero and for groups that do not divide the channels.
-    pub fn check(&self) -> Result<()> {
-        let sizes = [self.input, self.out, self.kernel];
-        if sizes.contains(&0) || [self.stride, self.dilation, self.groups].contains(&0) {
-            return Err(Error::unsupported(
-                format!("{self:?}: a convolution with a zero dimension"),
-                "give at least one channel, tap, step and group",
-            ));
-        }
-        if [self.input, self.out]
-            .iter()
-            .any(|n| !n.is_multiple_of(self.groups))
-        {
-            return Err(Error::unsupported(
-                format!(
-                    "{} groups for {} channels in and {} out",
-                    self.groups, self.input, self.out
-                ),
-                "use a number of groups that divides both channel counts",
-            ));
-        }
-        Ok(())
-    }
-
     /// The four axes of the weight: [out, in/groups, k, k], or [in, out/groups, k, k] where
     /// transposed.
     pub fn weight_shape(&self) -> [usize; 4] {
@@ -69,16 +41,6 @@ impl Shape {
     /// Number of entries of the weight.
     pub fn weight_len(&self) -> usize {
         self.weight_shape().iter().product()
-    }
-
-    /// The adjoint: its weight is the same array, with the same norm.
-    pub fn adjoint(&self) -> Self {
-        Self {
-            input: self.out,
-            out: self.input,
-            transposed: !self.transposed,
-            ..*self
-        }
     }
 
     /// Start values of a free kernel: the taps of the polyphase kernel are zero but the one that
@@ -139,7 +101,7 @@ impl Shape {
 
     /// Phases on an axis that the kernel touches.
     pub(super) fn phases(&self) -> usize {
-        self.stride.min(self.extent())
+        self.step().min(self.kernel)
     }
 
     /// Rows and columns of the block of one group.
@@ -151,28 +113,25 @@ impl Shape {
         [rows / self.groups, cols / self.groups]
     }
 
-    /// Distance of two taps, as far as the norm depends on it.
-    fn spacing(&self) -> usize {
-        if self.stride == 1 { 1 } else { self.dilation }
-    }
-
-    /// Pixels on an axis from the first to the last tap.
-    fn extent(&self) -> usize {
-        self.spacing() * (self.kernel - 1) + 1
+    /// Stride of the kernel without dilation that has the same norm: the stride over its greatest
+    /// common divisor with the dilation.
+    fn step(&self) -> usize {
+        let (mut a, mut b) = (self.stride, self.dilation);
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        self.stride / a
     }
 
     /// Taps of the polyphase kernel on an axis.
     fn side(&self) -> usize {
-        self.extent().div_ceil(self.stride)
+        self.kernel.div_ceil(self.step())
     }
 
     /// Where entry `index` of a block lies in its polyphase kernel: tap, entry of the tap.
     fn place(&self, index: usize) -> (usize, usize) {
-        let (k, s, phases) = (self.kernel, self.stride, self.phases());
-        let (y, x) = (
-            self.spacing() * (index / k % k),
-            self.spacing() * (index % k),
-        );
+        let (k, s, phases) = (self.kernel, self.step(), self.phases());
+        let (y, x) = (index / k % k, index % k);
         // row and column of the block in one number
         let channel = index / (k * k);
         let entry = (channel * phases + y % s) * phases + x % s;
@@ -254,23 +213,5 @@ mod tests {
                 assert!((norm(&wide) - 1.0).abs() < 1e-6, "{shape:?}");
             }
         }
-    }
-
-    #[test]
-    fn the_adjoint_has_the_same_array() {
-        for shape in SHAPES {
-            assert_eq!(shape.adjoint().weight_shape(), shape.weight_shape());
-            assert_eq!(shape.adjoint().adjoint(), shape);
-        }
-    }
-
-    #[test]
-    fn what_is_no_convolution_is_refused() {
-        let shape = SHAPES[0];
-        assert!(shape.check().is_ok());
-        let refused = |shape: Shape| shape.check().unwrap_err().to_string();
-        assert!(refused(Shape { kernel: 0, ..shape }).contains("zero dimension"));
-        assert!(refused(Shape { groups: 0, ..shape }).contains("zero dimension"));
-        assert!(refused(Shape { groups: 7, ..shape }).contains("7 groups"));
     }
 }

@@ -246,6 +246,17 @@ impl Loss {
     }
 
     /// What multiplies the logits inside a cross-entropy, τ or 1/T; `None` where there is none.
+    /// Whether it reads the distances of the head's rows.
+    pub fn needs_pairs(&self) -> bool {
+        match self {
+            Loss::Emma { .. } | Loss::Gloro { .. } => true,
+            Loss::Radius { .. } | Loss::Certificate { .. } => true,
+            Loss::LogitAnnealing { eps, .. } => *eps > 0.0,
+            Loss::Cosine { share, .. } => *share > 0.0,
+            _ => false,
+        }
+    }
+
     /// Times the network's constant it says how sharp the loss is.
     pub fn temperature(&self) -> Option<f64> {
         let mut fields = self.fields().into_iter();

@@ -91,9 +91,9 @@ pub(crate) fn step(node: &Node, channels: usize) -> Result<usize> {
                 && conv.kernel % 2 == 1
                 && conv.padding == conv.dilation * (conv.kernel / 2);
             if !keeps {
-                return refuse(format!(
-                    "{conv:?}: expected stride 1, zero padding that keeps the size, a bias and no scale"
-                ));
+                return refuse(
+                    "a residual block needs an odd kernel of stride 1, zero padding that keeps the size, a bias and no scale".into(),
+                );
             }
         }
         Node::Shift { channels, .. }
@@ -134,6 +134,9 @@ pub(crate) fn step(node: &Node, channels: usize) -> Result<usize> {
         Node::Split { parts } => {
             let taken = parts.iter().map(|part| part.channels);
             let taken = taken.fold(0, usize::saturating_add);
+            if parts.iter().any(|part| part.channels == 0) {
+                return refuse("a part of 0 channels, expected at least 1".into());
+            }
             fits(taken)?;
             let outputs = parts.iter().map(|part| flow(&part.nodes, part.channels));
             return outputs.sum();
@@ -197,16 +200,22 @@ impl Conv {
     fn check(&self) -> Result<()> {
         let refuse = |what: String| Err(Error::node(&self.name, what));
         let numbers = [
-            self.input,
-            self.out,
-            self.kernel,
-            self.stride,
-            self.dilation,
-            self.groups,
+            ("channels in", self.input),
+            ("channels out", self.out),
+            ("kernel", self.kernel),
+            ("stride", self.stride),
+            ("dilation", self.dilation),
+            ("groups", self.groups),
+            // of padding 0 is as good as 1
+            ("padding", self.padding.max(1)),
         ];
-        let usable = |n: &usize| (1..=LARGEST).contains(n);
-        if !numbers.iter().all(usable) || self.padding > LARGEST || !self.scale.is_finite() {
-            return refuse(format!("unusable numbers in {self:?}"));
+        for (what, got) in numbers {
+            if !(1..=LARGEST).contains(&got) {
+                return refuse(format!("{what} {got}, expected 1 to {LARGEST}"));
+            }
+        }
+        if !self.scale.is_finite() {
+            return refuse(format!("scale {}, expected a finite number", self.scale));
         }
         if !self.input.is_multiple_of(self.groups) || !self.out.is_multiple_of(self.groups) {
             let (input, out) = (self.input, self.out);

@@ -8,7 +8,7 @@ use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
 use burn::tensor::{DType, Device, Tensor, TensorCreationOptions, TensorData};
 
 use super::conv::{Conv, Wrap};
-use super::{Node, mix_name, normal_name, ops, shift_name};
+use super::{Node, Slot, mix_name, normal_name, ops, shift_name, slots};
 
 /// Tensors of a network on a device: kernels by name, all else as (1, N, 1, 1).
 pub struct Weights {
@@ -16,6 +16,32 @@ pub struct Weights {
     pub kernels: BTreeMap<String, Tensor<4>>,
     /// Biases, shifts, normals and mixing weights, each (1, N, 1, 1).
     pub channels: BTreeMap<String, Tensor<4>>,
+}
+
+impl Weights {
+    /// Values by tensor name on a device; `leaf` is applied to every tensor.
+    pub fn new(
+        nodes: &[Node],
+        values: &BTreeMap<String, Vec<f32>>,
+        device: &Device,
+        dtype: DType,
+        leaf: impl Fn(Tensor<4>) -> Tensor<4>,
+    ) -> Self {
+        let (mut kernels, mut channels) = (BTreeMap::new(), BTreeMap::new());
+        for Slot { name, shape, .. } in slots(nodes) {
+            let values = &values[&name];
+            match <[usize; 4]>::try_from(shape) {
+                Ok(shape) => {
+                    let data = TensorData::new(values.clone(), shape);
+                    kernels.insert(name, leaf(Tensor::from_data(data, on(device, dtype))));
+                }
+                Err(_) => {
+                    channels.insert(name, leaf(per_channel(values, device, dtype)));
+                }
+            }
+        }
+        Self { kernels, channels }
+    }
 }
 
 /// Runs the nodes on a batch. `center` is asked for the output of every [`Node::Shift`] and

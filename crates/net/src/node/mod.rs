@@ -15,6 +15,7 @@ pub(crate) use check::{LARGEST, flow, label, side_after, step};
 pub use check::{check_nodes, check_size, total_stride};
 pub use conv::{Construction, Conv, Wrap};
 pub use forward::{Weights, forward, on, per_channel};
+pub(crate) use ops::ROOT;
 
 use serde::{Deserialize, Serialize};
 

@@ -111,9 +111,10 @@ fn linear(x: &Tensor<4>, side: usize, f: usize) -> Tensor<4> {
     let mut matrix = vec![0.0f64; side * f * side];
     for (at, row) in matrix.chunks_exact_mut(side).enumerate() {
         // centre of the new pixel in old pixels, clamped to the outermost centres
-        let place = (at as f64 + 0.5) / f as f64 - 0.5;
-        let place = place.clamp(0.0, (side - 1) as f64);
-        let (below, share) = (place.floor() as usize, place.fract());
+        // in units of 1/(2f), exact
+        let place = (2 * at + 1).saturating_sub(f).min(2 * f * (side - 1));
+        let below = place / (2 * f);
+        let share = (place % (2 * f)) as f64 / (2 * f) as f64;
         row[below] += 1.0 - share;
         row[(below + 1).min(side - 1)] += share;
     }

@@ -68,8 +68,8 @@ fn node() {
             |n| n.insert(2, Node::Residual(Conv::same("r", 32, 32, 3))),
             "a bias",
         ),
-        (|n| set_first(n, |c| c.stride = 0), "unusable"),
-        (|n| set_first(n, |c| c.scale = f32::NAN), "unusable"),
+        (|n| set_first(n, |c| c.stride = 0), "stride 0"),
+        (|n| set_first(n, |c| c.scale = f32::NAN), "scale NaN"),
         (
             |n| {
                 n[0] = Node::Normalize {

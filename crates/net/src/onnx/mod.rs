@@ -11,7 +11,8 @@ mod proto;
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::node::{
-    Conv, Node, Pooling, Resampling, Wrap, check_nodes, flow, mix_name, normal_name, shift_name,
+    Conv, Node, Pooling, ROOT, Resampling, Wrap, check_nodes, flow, mix_name, normal_name,
+    shift_name,
 };
 use proto::Attribute::{self, Int, Ints, Text};
 use proto::Message;
@@ -21,9 +22,6 @@ const IR_VERSION: i64 = 8;
 
 /// Version of the operators.
 const OPSET: i64 = 17;
-
-/// Inside the root of l2 pooling.
-const ROOT: f32 = 1e-12;
 
 /// The bytes of an ONNX file.
 ///
@@ -253,7 +251,7 @@ impl Graph<'_> {
                 let squares = self.op("Mul", &[x, x]);
                 let mean = self.op_with("AveragePool", &[&squares], &window);
                 let sum = self.times(&mean, side * side);
-                let root = self.floats(&[], &[ROOT]);
+                let root = self.floats(&[], &[ROOT as f32]);
                 let sum = self.op("Add", &[&sum, &root]);
                 self.op("Sqrt", &[&sum])
             }

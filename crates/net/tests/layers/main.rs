@@ -49,7 +49,9 @@ fn searched_ratio(net: &OnDevice, shape: [usize; 4], rng: &mut Rng, step: f64) -
         }
         let moved = x.clone() + direction.div_scalar(length / step);
         let rise = net.forward(moved.clone()).detach() - fx.clone();
-        steepest = steepest.max(norm(&rise) / step);
+        let ratio = norm(&rise) / step;
+        assert!(!ratio.is_nan());
+        steepest = steepest.max(ratio);
         direction = pulled_back(net, &moved, &rise);
     }
     steepest
@@ -63,6 +65,11 @@ fn violations(layer: &Layer, lipschitz_factor: f64) -> Vec<String> {
     let mut found = Vec::new();
     let net = layer.network(3);
     let device = net.on_device(&Device::flex().autodiff(), DType::F64);
+    assert!(
+        layer.fits(SIZES[0]).is_some(),
+        "{} ran at no size",
+        layer.name
+    );
     for size in SIZES {
         let Some([height, width]) = layer.fits(size) else {
             continue;

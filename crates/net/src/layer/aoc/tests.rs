@@ -267,7 +267,11 @@ fn gradient_error(aoc: &Aoc, factor: f64) -> f64 {
         down[i] -= 1e-6;
         (factor * gradient[i] - (loss(&up) - loss(&down)) / 2e-6).abs()
     };
-    (0..raw.len()).map(error).fold(0.0, f64::max)
+    let errors = (0..raw.len()).map(error);
+    // NaN would lose every max
+    errors
+        .map(|e| if e.is_nan() { f64::INFINITY } else { e })
+        .fold(0.0, f64::max)
 }
 
 #[test]

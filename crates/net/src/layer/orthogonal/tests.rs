@@ -144,7 +144,11 @@ fn gradient_error(
         down.data[i] -= 1e-6;
         (gradient.data[i] - (loss(&up) - loss(&down)) / 2e-6).abs()
     };
-    (0..x.data.len()).map(error).fold(0.0, f64::max)
+    let errors = (0..x.data.len()).map(error);
+    // NaN would lose every max
+    errors
+        .map(|e| if e.is_nan() { f64::INFINITY } else { e })
+        .fold(0.0, f64::max)
 }
 
 #[test]
