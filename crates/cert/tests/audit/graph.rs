@@ -236,12 +236,26 @@ fn unsupported() {
         error.starts_with("layer up: circular padding of a transposed convolution"),
         "{error}"
     );
-    // over 1 GiB: a tap every 2^19 pixels, with a stride
-    let conv = Conv {
-        dilation: 1 << 19,
-        ..plain(&kernel, [1, 1], 2, 2)
+    // 2^45 products
+    let kernel = vec![1.0; 1 << 22];
+    let error = conv_bound(&plain(&kernel, [1, 1], 2048, 1)).unwrap_err();
+    assert!(error.to_string().contains("needs hours"), "{error}");
+}
+
+#[test]
+fn far_taps_cost_nothing_and_change_nothing() {
+    let kernel = [1.0, -2.0, 0.5, 3.0];
+    let norm = |stride, dilation| {
+        let conv = Conv {
+            dilation,
+            ..plain(&kernel, [1, 1], 2, stride)
+        };
+        conv_bound(&conv).unwrap().norm
     };
-    assert!(matches!(conv_bound(&conv), Err(Error::Unsupported { .. })));
+    // the step of the windows over the greatest common divisor counts
+    assert_eq!(norm(2, 1 << 19), norm(1, 1));
+    assert_eq!(norm(6, 4), norm(3, 1));
+    assert_eq!(norm(2, 4095), norm(2, 1));
 }
 
 #[test]
