@@ -299,6 +299,29 @@ fn trainings() {
     train(&["--set", "rate=-1"], &["rate", "-1"]);
     train(&["--set", "rate=nan"], &["rate", "NaN"]);
     train(&["--set", "loss.temperature=0"], &["loss.temperature"]);
+    train(&["--set", "temperature=20"], &["loss.temperature"]);
+    train(
+        &["--set", "loss.kind=hkr", "--set", "loss.temperature=2"],
+        &["temperature"],
+    );
+    train(&["--set", "network.block=foo"], &["foo", "sll"]);
+    train(
+        &[
+            "--set",
+            "network.kernels=spectral",
+            "--set",
+            "network.block=sll",
+        ],
+        &["block is sll"],
+    );
+    train(
+        &["--set", "network.family=unet", "--set", "network.rates=[3]"],
+        &["rates", "only deeplab"],
+    );
+    train(
+        &["--set", "class_weights=[0, 0, 0]"],
+        &["class_weights", "above 0"],
+    );
     train(&["--set", "height=30"], &["multiples of 8"]);
     train(&["--set", "network.classes=1"], &["classes"]);
     train(&["--set", "class_weights=[1.0]"], &["class_weights"]);

@@ -90,9 +90,9 @@ impl Train {
         make_dir(&out)?;
         let config = toml::to_string(&state.settings)?;
         write_whole(&out.join(CONFIG), config.as_bytes())?;
+        interrupt::listen()?;
         // whatever comes, the folder can be gone on with
         save_training(&out.join(CHECKPOINT), &state)?;
-        interrupt::listen()?;
         run(&mut state, &samples, &validation, &out)
     }
 
