@@ -225,7 +225,8 @@ impl Walk<'_> {
 fn rounded(norm: f64, error: f64, units: f64) -> Size {
     /// Squares of larger numbers, in l2 pooling, leave the range of f64.
     const LARGEST: f64 = 1e150;
-    if !(norm + error <= LARGEST) {
+    // NaN is in no range
+    if !(0.0..=LARGEST).contains(&(norm + error)) {
         let error = f64::INFINITY;
         return Size { norm, error };
     }

@@ -89,10 +89,10 @@ impl Train {
         certiseg_net::train::check_samples(&state.settings, &validation)?;
         make_dir(&out)?;
         let config = toml::to_string(&state.settings)?;
-        write_whole(&out.join(CONFIG), config.as_bytes())?;
         interrupt::listen()?;
-        // whatever comes, the folder can be gone on with
+        // before all else: whatever comes, the folder can be gone on with
         save_training(&out.join(CHECKPOINT), &state)?;
+        write_whole(&out.join(CONFIG), config.as_bytes())?;
         run(&mut state, &samples, &validation, &out)
     }
 

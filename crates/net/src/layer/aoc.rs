@@ -28,6 +28,7 @@ use self::bcop::{Bcop, BcopTape};
 use super::kernel::Kernel;
 use super::matrix::{Matrix, Real};
 use super::orthogonal::{self, Orthogonaliser};
+use super::shape::common_divisor;
 use crate::error::{Error, Result};
 use crate::rng::Rng;
 
@@ -284,13 +285,6 @@ impl<T: Real> FactorTape<T> {
             }
             Self::Bcop(tape) => tape.backward(gradient),
         }
-    }
-}
-
-fn common_divisor(a: usize, b: usize) -> usize {
-    match b {
-        0 => a,
-        _ => common_divisor(b, a % b),
     }
 }
 

@@ -116,11 +116,7 @@ impl Shape {
     /// Stride of the kernel without dilation that has the same norm: the stride over its greatest
     /// common divisor with the dilation.
     fn step(&self) -> usize {
-        let (mut a, mut b) = (self.stride, self.dilation);
-        while b > 0 {
-            (a, b) = (b, a % b);
-        }
-        self.stride / a
+        self.stride / common_divisor(self.stride, self.dilation)
     }
 
     /// Taps of the polyphase kernel on an axis.
@@ -136,6 +132,14 @@ impl Shape {
         let channel = index / (k * k);
         let entry = (channel * phases + y % s) * phases + x % s;
         ((y / s) * self.side() + x / s, entry)
+    }
+}
+
+/// The greatest common divisor.
+pub(super) fn common_divisor(a: usize, b: usize) -> usize {
+    match b {
+        0 => a,
+        _ => common_divisor(b, a % b),
     }
 }
 
