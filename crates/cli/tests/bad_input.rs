@@ -214,11 +214,11 @@ fn models() {
     );
     let at = whole
         .windows(12)
-        .position(|w| w == br#"\"format\":1"#)
+        .position(|w| w == br#"\"format\":2"#)
         .unwrap();
     let mut other = whole.clone();
     other[at + 11] = b'7';
-    audit(&other, &["format 7, expected format 1"]);
+    audit(&other, &["format 7, expected format 2"]);
     let mut poisoned = whole.clone();
     poisoned[whole.len() - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
     audit(&poisoned, &["tensor", "NaN at index"]);
@@ -319,7 +319,7 @@ fn trainings() {
         &["rates", "only deeplab"],
     );
     train(
-        &["--set", "class_weights=[0, 0, 0]"],
+        &["--set", "class_weights=[0, 0]"],
         &["class_weights", "above 0"],
     );
     train(&["--set", "height=30"], &["multiples of 8"]);
