@@ -218,7 +218,7 @@ fn run(
         say!("warning: {warning}");
     }
     let progress = Progress::new("step", steps * settings.epochs as usize);
-    let mut failure = None;
+    let (mut failure, mut baked) = (None, None);
     let mut since = Instant::now();
     let mut watch = |state: &State, event: Event| {
         let told = match event {
@@ -254,9 +254,11 @@ fn run(
                     settings: settings.clone(),
                     epoch,
                 };
-                append(&out.join(METRICS), &metrics)
+                let saved = append(&out.join(METRICS), &metrics)
                     .and_then(|()| Ok(save_model(&out.join(MODEL), &network, Some(origin))?))
-                    .and_then(|()| Ok(save_training(&out.join(CHECKPOINT), state)?))
+                    .and_then(|()| Ok(save_training(&out.join(CHECKPOINT), state)?));
+                baked = Some(network);
+                saved
             }
         };
         match told {
@@ -274,12 +276,17 @@ fn run(
         return Err(error);
     }
     let stopped = ended?.is_break() && state.epoch < settings.epochs;
+    // the network of the last epoch, unless the training stopped inside one
+    let network = match baked {
+        Some(network) if state.step == 0 => *network,
+        _ => state.bake()?,
+    };
     let origin = Origin {
         settings: settings.clone(),
         epoch: state.epoch,
     };
     save_training(&out.join(CHECKPOINT), state)?;
-    save_model(&out.join(MODEL), &state.bake()?, Some(origin))?;
+    save_model(&out.join(MODEL), &network, Some(origin))?;
     let model = out.join(MODEL);
     if stopped {
         let (epoch, step) = (state.epoch + 1, state.step);
@@ -290,7 +297,7 @@ fn run(
         say!("go on with: certiseg train --resume {}", out.display());
         return Ok(ExitCode::from(STOPPED));
     }
-    let audit = state.bake()?.audit(settings.height, settings.width)?;
+    let audit = network.audit(settings.height, settings.width)?;
     say!(
         "model  {}   L <= {}",
         model.display(),
