@@ -108,6 +108,10 @@ impl Train {
             }
         };
         for set in &self.sets {
+            // a loss of another kind has other settings
+            if set.starts_with("loss.kind=") {
+                table.remove("loss");
+            }
             apply(&mut table, set)?;
         }
         // cross-entropy unless another loss is named

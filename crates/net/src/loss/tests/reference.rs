@@ -29,12 +29,12 @@ fn the_reference_pixels() {
         (annealed(0.0), [0.788_013_786_4, 2.221_416_658_2], DIGITS),
         (annealed(0.1), [0.950_488_590_6, 2.282_696_492_3], DIGITS),
         (
-            json!({"kind": "emma", "temperature": 1.0}),
+            json!({"kind": "emma", "eps": 0.1, "temperature": 1.0}),
             [0.573_581_993_1, 1.164_751_090_2],
             DIGITS,
         ),
         (
-            json!({"kind": "gloro", "temperature": 1.0}),
+            json!({"kind": "gloro", "eps": 0.1, "temperature": 1.0}),
             [0.573_581_993_1, 1.226_205_297_0],
             DIGITS,
         ),
