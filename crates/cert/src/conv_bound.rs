@@ -196,6 +196,11 @@ pub(crate) const TOO_LARGE: Error = Error::Unsupported {
 /// 7 x 7, in seconds: of more channels it is bounded by row sums and Frobenius norms, some times the norm.
 /// Errors: [`Error::Shape`], [`Error::Number`], [`Error::Unsupported`] beyond 1 GiB of work space.
 pub fn conv_bound(conv: &Conv) -> Result<Bound> {
+    conv_bound_to(conv, 0.0)
+}
+
+/// As [`conv_bound`], but a bound of at most `enough` that is cheap is not improved.
+pub fn conv_bound_to(conv: &Conv, enough: f64) -> Result<Bound> {
     conv.check()?;
     let [groups, outer, _] = conv.blocks();
     let mut largest = Bound {
@@ -212,7 +217,7 @@ pub fn conv_bound(conv: &Conv) -> Result<Bound> {
         if rows * (matrix.len() as u128 / outer as u128).max(1) * 2 * taps * rows > LARGEST {
             return Err(TOO_LONG);
         }
-        let bound = Gram::of(outer, side, matrix)?.bound();
+        let bound = Gram::of(outer, side, matrix)?.bound(enough);
         if bound.norm >= largest.norm {
             largest = bound;
         }

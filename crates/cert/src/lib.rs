@@ -210,7 +210,7 @@ mod value;
 
 pub use certificate::Certificate;
 pub use component::Connectivity;
-pub use conv_bound::{Bound, Conv, Method, conv_bound};
+pub use conv_bound::{Bound, Conv, Method, conv_bound, conv_bound_to};
 pub use conventions::{Conventions, EmptyPrecision, Forced, MiouClasses, Objects};
 pub use dataset_row::{CurveRow, DatasetRow};
 pub use error::{Error, Result};

@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use crate::conv_bound::{Bound, Method, conv_bound};
+use crate::conv_bound::{Bound, Method, conv_bound, conv_bound_to};
 use crate::error::{Error, Result};
 use crate::layer::{Layer, Wrap};
 use crate::map::{Map, misfit};
@@ -176,7 +176,10 @@ fn rule(layer: &Layer, map: Map, ends: &[(f64, Map)]) -> Result<(Bound, Map)> {
             if (next.height, next.width) != (map.height, map.width) {
                 return Err(RESIDUAL_SIZE);
             }
-            let bound = conv_bound(conv)?;
+            /// With a bound of 1 the block has constant 1, and a smaller one changes nothing; this
+            /// leaves room for kernels rounded to f32.
+            const ENOUGH: f64 = 1.0 + 1e-6;
+            let bound = conv_bound_to(conv, ENOUGH)?;
             method = bound.method;
             let norm = reflection(up(bound.norm * bound.norm));
             (norm, map.expect_channels(conv.in_channels)?)

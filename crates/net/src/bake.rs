@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use certiseg_cert::conv_bound;
+use certiseg_cert::conv_bound_to;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
@@ -73,15 +73,6 @@ pub(crate) fn bake(parameters: &Parameters, nodes: &[Node]) -> Result<Network> {
 fn bounded(conv: &Conv, kernel: &[f64]) -> Result<Vec<f64>> {
     /// Rounding to f32 moves the norm of an orthogonal kernel by less: left as it is.
     const ROUNDING: f64 = 1e-5;
-    let audited = |kernel: &[f64]| -> Result<f64> {
-        let rounded: Vec<f32> = kernel.iter().map(|&x| x as f32).collect();
-        if rounded.iter().any(|x| !x.is_finite()) {
-            let what = "a weight is no number: the training has diverged".into();
-            return Err(Error::tensor(conv.weight_name(), what));
-        }
-        Ok(conv_bound(&judged(conv, &rounded))?.norm)
-    };
-    let spectral = matches!(conv.construction, Construction::Spectral);
     let limit = match conv.construction {
         Construction::Spectral => 0.0,
         Construction::Soc { .. } | Construction::Aol => 1.0 + ROUNDING,
@@ -89,11 +80,16 @@ fn bounded(conv: &Conv, kernel: &[f64]) -> Result<Vec<f64>> {
             return Ok(kernel.to_vec());
         }
     };
-    let bound = audited(kernel)?;
-    match bound > limit && (bound > 0.0 || !spectral) {
-        true => Ok(kernel.iter().map(|x| x / bound).collect()),
-        false => Ok(kernel.to_vec()),
+    let rounded: Vec<f32> = kernel.iter().map(|&x| x as f32).collect();
+    if rounded.iter().any(|x| !x.is_finite()) {
+        let what = "a weight is no number: the training has diverged".into();
+        return Err(Error::tensor(conv.weight_name(), what));
     }
+    let bound = conv_bound_to(&judged(conv, &rounded), limit)?.norm;
+    Ok(match bound > limit {
+        true => kernel.iter().map(|x| x / bound).collect(),
+        false => kernel.to_vec(),
+    })
 }
 
 /// Folds shifts and batch norms into the convolutions that they follow.
