@@ -75,7 +75,7 @@ impl Parameters {
         Effective { tensors, tapes }
     }
 
-    /// The plain network, see [`mod@crate::bake`].
+    /// The plain network: all made anew in f64, folded, and rounded to f32.
     ///
     /// # Errors
     /// [`crate::Error::Tensor`] where a parameter has become NaN or infinite; what the judge

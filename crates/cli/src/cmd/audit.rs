@@ -40,7 +40,7 @@ pub struct Audit {
 /// The JSON form.
 #[derive(Serialize)]
 struct Report<'a> {
-    /// Upper bound of the joint l2 constant, from pictures in [0,1] to all logits.
+    /// Upper bound of the joint l2 constant, from pictures in `[0, 1]` to all logits.
     lipschitz: f64,
     height: usize,
     width: usize,
