@@ -10,7 +10,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::gram::Gram;
+use crate::gram::{Gram, adjoint};
 
 /// A convolution as torch stores it.
 #[derive(Clone, Copy, Debug)]
@@ -217,7 +217,20 @@ pub fn conv_bound_to(conv: &Conv, enough: f64) -> Result<Bound> {
         if rows * (matrix.len() as u128 / outer as u128).max(1) * 2 * taps * rows > LARGEST {
             return Err(TOO_LONG);
         }
-        let bound = Gram::of(outer, side, matrix)?.bound(enough);
+        // of a square kernel the other side is as small, and may give the cheap bound that is enough
+        let square = matrix.len() == outer * side * side * outer;
+        let other = (enough > 0.0 && square).then(|| adjoint(outer, side * side, &matrix));
+        let gram = Gram::of(outer, side, matrix)?;
+        let bound = match other {
+            Some(other) if gram.cheap().norm > enough => {
+                let cheap = Gram::of(outer, side, other)?.cheap();
+                match cheap.norm <= enough {
+                    true => cheap,
+                    false => gram.bound(enough),
+                }
+            }
+            _ => gram.bound(enough),
+        };
         if bound.norm >= largest.norm {
             largest = bound;
         }

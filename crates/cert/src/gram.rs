@@ -39,20 +39,9 @@ impl Gram {
     pub(crate) fn of(outer: usize, side: usize, kernel: Vec<f64>) -> Result<Self> {
         let taps = side * side;
         let columns = kernel.len() / outer / taps;
-        let (rows, columns, kernel) = if outer <= columns {
-            (outer, columns, kernel)
-        } else {
-            // The adjoint has the same norm. Its taps are mirrored, which only mirrors m.
-            let mut adjoint = vec![0.0; kernel.len()];
-            for (index, &value) in kernel.iter().enumerate() {
-                let (o, tap, c) = (
-                    index / columns / taps,
-                    index / columns % taps,
-                    index % columns,
-                );
-                adjoint[(c * taps + tap) * outer + o] = value;
-            }
-            (columns, outer, adjoint)
+        let (rows, columns, kernel) = match outer <= columns {
+            true => (outer, columns, kernel),
+            false => (columns, outer, adjoint(outer, taps, &kernel)),
         };
         let shifts = (2 * side - 1) * (2 * side - 1);
         /// 2^27 numbers, 1 GiB.
@@ -111,10 +100,7 @@ impl Gram {
     /// affordable.
     pub(crate) fn bound(&self, enough: f64) -> Bound {
         let squared = self.residual();
-        let residual = Bound {
-            norm: squared.sqrt().next_up(),
-            method: Method::Residual,
-        };
+        let residual = self.cheap();
         let close = squared <= self.largest_diagonal() * (1.0 + CLOSE).powi(2);
         if close || residual.norm <= enough {
             return residual;
@@ -126,6 +112,14 @@ impl Gram {
                 method: Method::Grid,
             },
             _ => residual,
+        }
+    }
+
+    /// The bound without a grid.
+    pub(crate) fn cheap(&self) -> Bound {
+        Bound {
+            norm: self.residual().sqrt().next_up(),
+            method: Method::Residual,
         }
     }
 
@@ -283,6 +277,18 @@ impl Gram {
             }
         }
     }
+}
+
+/// The adjoint of a kernel (outer, taps, columns), of the same norm. Its taps are mirrored, which only
+/// mirrors the shifts of the Gram sequence.
+pub(crate) fn adjoint(outer: usize, taps: usize, kernel: &[f64]) -> Vec<f64> {
+    let columns = kernel.len() / outer / taps;
+    let mut adjoint = vec![0.0; kernel.len()];
+    for (index, &value) in kernel.iter().enumerate() {
+        let (o, tap) = (index / columns / taps, index / columns % taps);
+        adjoint[(index % columns * taps + tap) * outer + o] = value;
+    }
+    adjoint
 }
 
 /// The least max_i sum_j S_ij q_j / q_i over the q > 0 that are tried, S >= 0: at least the spectral

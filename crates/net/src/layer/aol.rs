@@ -239,7 +239,9 @@ fn centre(side: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{SHAPES, assert_gradient, bound, norm, operator, random};
+    use certiseg_cert::Method;
+
+    use super::super::testing::{SHAPES, assert_gradient, bound, bound_to, norm, operator, random};
     use super::*;
 
     /// f64 sums of some dozen products, and the norm's own 1e-14.
@@ -308,6 +310,25 @@ mod tests {
                 );
                 before = weight;
             }
+        }
+    }
+
+    #[test]
+    fn the_audit_needs_no_grid() {
+        // f32 rounding of the entries
+        const ENOUGH: f64 = 1.0 + 1e-6;
+        for shape in SHAPES {
+            let layer = Aol { shape };
+            let (weight, _) = layer.weight(&random(layer.raw_len(), 8));
+            let cheap = bound_to(&shape, &weight, ENOUGH);
+            assert!(
+                cheap.norm <= ENOUGH && cheap.method == Method::Residual,
+                "{shape:?}: {cheap:?}"
+            );
+            assert!(
+                cheap.norm >= bound(&shape, &weight) * (1.0 - 1e-9),
+                "{shape:?}"
+            );
         }
     }
 

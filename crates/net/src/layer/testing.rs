@@ -1,6 +1,6 @@
 //! What the tests of the parametrisations share: dense operators, norms, central differences.
 
-use certiseg_cert::{Conv, conv_bound};
+use certiseg_cert::{Bound, Conv, conv_bound_to};
 
 use super::matrix::Matrix;
 use super::shape::Shape;
@@ -96,8 +96,9 @@ pub(super) fn norm(matrix: &Matrix<f64>) -> f64 {
     log.exp()
 }
 
-/// The rigorous bound of the weight rounded to f32, for every map size.
-pub(super) fn bound(shape: &Shape, weight: &[f64]) -> f64 {
+/// The rigorous bound of the weight rounded to f32, for every map size; one of at most `enough` that
+/// is cheap is not improved.
+pub(super) fn bound_to(shape: &Shape, weight: &[f64], enough: f64) -> Bound {
     let kernel: Vec<f32> = weight.iter().map(|&w| w as f32).collect();
     let conv = Conv {
         kernel: &kernel,
@@ -109,7 +110,12 @@ pub(super) fn bound(shape: &Shape, weight: &[f64]) -> f64 {
         dilation: shape.dilation,
         transposed: shape.transposed,
     };
-    conv_bound(&conv).unwrap().norm
+    conv_bound_to(&conv, enough).unwrap()
+}
+
+/// The closest such bound.
+pub(super) fn bound(shape: &Shape, weight: &[f64]) -> f64 {
+    bound_to(shape, weight, 0.0).norm
 }
 
 /// Central differences with h = 1e-6 in f64: truncation h² = 1e-12 and rounding 1e-15/h = 1e-9 of
