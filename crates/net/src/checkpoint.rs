@@ -255,7 +255,20 @@ fn parse(bytes: &[u8]) -> Result<(Header, Values)> {
     }
     let Versioned { header, .. } = serde_json::from_str(text).map_err(broken)?;
     let tensors = SafeTensors::deserialize(bytes).map_err(torn)?;
-    let mut values = Values::new();
+    let values = singles(&tensors)?.into_iter();
+    let values = values.map(|(name, (_, values))| (name, values)).collect();
+    Ok((header, values))
+}
+
+/// Shape and values of tensors by name.
+pub(crate) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+/// All tensors of a file.
+///
+/// # Errors
+/// [`Error::Tensor`] for any that is not F32.
+pub(crate) fn singles(tensors: &SafeTensors) -> Result<Tensors> {
+    let mut values = Tensors::new();
     for (name, view) in tensors.iter() {
         if view.dtype() != Dtype::F32 {
             let what = format!("{:?} values, expected F32", view.dtype());
@@ -263,12 +276,12 @@ fn parse(bytes: &[u8]) -> Result<(Header, Values)> {
         }
         let floats = view.data().chunks_exact(4);
         let floats = floats.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-        values.insert(name.to_owned(), floats.collect());
+        values.insert(name.to_owned(), (view.shape().to_vec(), floats.collect()));
     }
-    Ok((header, values))
+    Ok(values)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|source| Error::Unreadable {
         path: path.to_owned(),
         source,

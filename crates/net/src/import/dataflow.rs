@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::layer::{Layer, Tensors};
+use super::layer::Layer;
+use crate::checkpoint::Tensors;
 use crate::error::{Error, Result};
 use crate::node::Node;
 use crate::parameters::Values;

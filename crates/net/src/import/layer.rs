@@ -1,17 +1,13 @@
 //! One layer of a graph file and the node it becomes.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
+use crate::checkpoint::Tensors;
 use crate::error::{Error, Result};
 use crate::node::{Construction, Conv, Mix, Node, Wrap, mix_name, shift_name};
 use crate::parameters::Values;
-
-/// Shape and values by name.
-pub(super) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 /// Largest deviation of `scale` and `shift` from what `mean` and `std` say, relative: all of them are
 /// decimal forms of f32 numbers, 6e-8 each.

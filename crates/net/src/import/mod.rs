@@ -16,19 +16,18 @@
 mod dataflow;
 mod layer;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensors};
+use safetensors::tensor::SafeTensors;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
+use crate::checkpoint::{self, Tensors, singles};
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::node::{check_nodes, flow, total_stride};
 use dataflow::nodes;
-use layer::Tensors;
 
 /// What the file must say of itself.
 const FORMAT: &str = "layer list, dataflow by names";
@@ -67,15 +66,9 @@ struct Input {
 /// [`Error::Unreadable`]; [`Error::File`] naming the file and what is wrong in it: the layer, what was
 /// got, what is possible.
 pub fn read(graph: &Path, tensors: &Path) -> Result<Network> {
-    let values = parse_tensors(&bytes(tensors)?).map_err(|error| error.in_file(tensors))?;
-    build(&bytes(graph)?, values).map_err(|error| error.in_file(graph))
-}
-
-fn bytes(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|source| Error::Unreadable {
-        path: path.to_owned(),
-        source,
-    })
+    let values =
+        parse_tensors(&checkpoint::read(tensors)?).map_err(|error| error.in_file(tensors))?;
+    build(&checkpoint::read(graph)?, values).map_err(|error| error.in_file(graph))
 }
 
 /// Shape and values of every tensor, by name.
@@ -84,17 +77,7 @@ fn parse_tensors(bytes: &[u8]) -> Result<Tensors> {
         let got = format!("torn ({error})");
         Error::setting("the content", got, "a safetensors file")
     };
-    let mut tensors = BTreeMap::new();
-    for (name, view) in SafeTensors::deserialize(bytes).map_err(torn)?.iter() {
-        if view.dtype() != Dtype::F32 {
-            let what = format!("{:?} values, expected F32", view.dtype());
-            return Err(Error::tensor(name.to_owned(), what));
-        }
-        let floats = view.data().chunks_exact(4);
-        let floats = floats.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-        tensors.insert(name.to_owned(), (view.shape().to_vec(), floats.collect()));
-    }
-    Ok(tensors)
+    singles(&SafeTensors::deserialize(bytes).map_err(torn)?)
 }
 
 fn build(text: &[u8], tensors: Tensors) -> Result<Network> {

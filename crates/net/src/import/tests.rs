@@ -328,7 +328,12 @@ fn files_that_lack_something_are_refused_by_name() {
             .map(|((name, (shape, _)), bytes)| {
                 (
                     name,
-                    safetensors::tensor::TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap(),
+                    safetensors::tensor::TensorView::new(
+                        safetensors::tensor::Dtype::F32,
+                        shape.clone(),
+                        bytes,
+                    )
+                    .unwrap(),
                 )
             });
         safetensors::serialize(views, None).unwrap()

@@ -28,29 +28,17 @@ use self::bcop::{Bcop, BcopTape};
 use super::kernel::Kernel;
 use super::matrix::{Matrix, Real};
 use super::orthogonal::{self, Orthogonaliser};
-use super::shape::common_divisor;
+use super::shape::{Shape, common_divisor};
 use crate::error::{Error, Result};
 use crate::rng::Rng;
 
 mod bcop;
 
-/// Shape of an orthogonal convolution.
+/// An orthogonal convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Aoc {
-    /// Channels in.
-    pub input: usize,
-    /// Channels out.
-    pub out: usize,
-    /// Side of the square kernel.
-    pub kernel: usize,
-    /// Stride.
-    pub stride: usize,
-    /// Distance of the taps.
-    pub dilation: usize,
-    /// Blocks of channels that do not mix.
-    pub groups: usize,
-    /// The adjoint of the convolution out → in; weight layout [in, out/groups, k, k].
-    pub transposed: bool,
+    /// Shape of the kernel.
+    pub shape: Shape,
     /// How the matrices are orthonormalised.
     pub by: Orthogonaliser,
 }
@@ -85,25 +73,23 @@ impl Aoc {
     /// than its stride on one channel.
     pub fn check(&self) -> Result<()> {
         let unsupported = |what: String, hint: &str| Err(Error::unsupported(what, hint));
-        let Self {
+        let Shape {
             kernel,
             stride,
             dilation,
             groups,
             ..
-        } = *self;
-        if [self.input, self.out, kernel, stride, dilation, groups].contains(&0) {
+        } = self.shape;
+        let [all_in, all_out] = [self.shape.input, self.shape.out];
+        if [all_in, all_out, kernel, stride, dilation, groups].contains(&0) {
             return unsupported(
                 format!("{self:?}: an orthogonal convolution with a zero dimension"),
                 "give at least one channel, tap, step and group",
             );
         }
-        if !(self.input.is_multiple_of(groups) && self.out.is_multiple_of(groups)) {
+        if !(all_in.is_multiple_of(groups) && all_out.is_multiple_of(groups)) {
             return unsupported(
-                format!(
-                    "{} channels in and {} out in {groups} groups",
-                    self.input, self.out
-                ),
+                format!("{all_in} channels in and {all_out} out in {groups} groups"),
                 "use a number of groups that divides both",
             );
         }
@@ -132,24 +118,17 @@ impl Aoc {
         Ok(())
     }
 
-    /// The four axes of the weight: [out, in/groups, k, k], or [in, out/groups, k, k] where
-    /// transposed.
-    pub fn weight_shape(&self) -> [usize; 4] {
-        let [input, out] = self.channels();
-        [out * self.groups, input, self.kernel, self.kernel]
-    }
-
     /// Number of raw parameters.
     pub fn raw_len(&self) -> usize {
         let factors = self.factors();
-        self.groups * factors.iter().map(Factor::raw_len).sum::<usize>()
+        self.shape.groups * factors.iter().map(Factor::raw_len).sum::<usize>()
     }
 
     /// Raw parameters at the start of a training: every matrix has a random orthonormal image, so
     /// that no layer starts contractive.
     pub fn start(&self, rng: &mut Rng) -> Vec<f32> {
         let factors = self.factors();
-        let factors = (0..self.groups).flat_map(|_| &factors);
+        let factors = (0..self.shape.groups).flat_map(|_| &factors);
         let matrices = factors.flat_map(|factor| {
             let [count, rows, cols] = factor.matrices();
             std::iter::repeat_n([rows, cols], count)
@@ -159,7 +138,7 @@ impl Aoc {
             .collect()
     }
 
-    /// The effective weight in [`Aoc::weight_shape`] layout, from `raw_len` raw parameters.
+    /// The effective weight in [`Shape::weight_shape`] layout, from `raw_len` raw parameters.
     pub fn weight<T: Real>(&self, raw: &[T]) -> (Vec<T>, Tape<T>) {
         assert_eq!(raw.len(), self.raw_len(), "raw parameters of {self:?}");
         let factors = self.factors();
@@ -176,17 +155,17 @@ impl Aoc {
             };
             (weight, tapes)
         };
-        let raw = raw.par_chunks_exact(raw.len() / self.groups);
+        let raw = raw.par_chunks_exact(raw.len() / self.shape.groups);
         let (weights, groups): (Vec<_>, _) = raw.map(group).unzip();
         (weights.concat(), Tape { groups })
     }
 
     /// Gradient in the raw parameters, from the gradient in the effective weight.
     pub fn backward<T: Real>(&self, tape: &Tape<T>, gradient: &[T]) -> Vec<T> {
-        let [rows, shape @ ..] = self.weight_shape();
+        let [rows, shape @ ..] = self.shape.weight_shape();
         let [second, height, width] = shape;
         let group = |(factors, gradient): (&GroupTape<T>, &[T])| {
-            let shape = [rows / self.groups, second, height, width];
+            let shape = [rows / self.shape.groups, second, height, width];
             let gradient = Kernel::from_oihw(gradient, shape);
             match &factors[..] {
                 [(first, first_tape), (second, second_tape)] => {
@@ -198,15 +177,18 @@ impl Aoc {
                 _ => factors[0].1.backward(&gradient),
             }
         };
-        let gradients = gradient.par_chunks_exact(gradient.len() / self.groups);
+        let gradients = gradient.par_chunks_exact(gradient.len() / self.shape.groups);
         let groups = tape.groups.par_iter().zip(gradients);
         groups.map(group).collect::<Vec<_>>().concat()
     }
 
     /// Channels in and out of one group of the convolution that is constructed.
     fn channels(&self) -> [usize; 2] {
-        let [input, out] = [self.input / self.groups, self.out / self.groups];
-        match self.transposed {
+        let [input, out] = [
+            self.shape.input / self.shape.groups,
+            self.shape.out / self.shape.groups,
+        ];
+        match self.shape.transposed {
             true => [out, input],
             false => [input, out],
         }
@@ -214,12 +196,12 @@ impl Aoc {
 
     /// The factors of the kernel of one group, in order of application.
     fn factors(&self) -> Vec<Factor> {
-        let Self {
+        let Shape {
             kernel,
             stride,
             dilation,
             ..
-        } = *self;
+        } = self.shape;
         let [input, out] = self.channels();
         let bcop = |out, kernel| Factor::Bcop(Bcop { input, out, kernel });
         if kernel == stride && common_divisor(stride, dilation) == 1 {
@@ -228,7 +210,7 @@ impl Aoc {
         if stride == 1 || (dilation > 1 && input >= out) {
             return vec![bcop(out, kernel)];
         }
-        let middle = match self.transposed {
+        let middle = match self.shape.transposed {
             true => input,
             false => input.max(out / (stride * stride)),
         };

@@ -116,16 +116,7 @@ impl Conv {
         let shape = self.shape();
         match self.construction {
             Construction::Free => Parametrisation::Kernel { shape },
-            Construction::Aoc(by) => Parametrisation::Aoc(Aoc {
-                input: self.input,
-                out: self.out,
-                kernel: self.kernel,
-                stride: self.stride,
-                dilation: self.dilation,
-                groups: self.groups,
-                transposed: self.transposed,
-                by,
-            }),
+            Construction::Aoc(by) => Parametrisation::Aoc(Aoc { shape, by }),
             Construction::Spectral => Parametrisation::Spectral(Spectral { shape }),
             Construction::Aol => Parametrisation::Aol(Aol { shape }),
             Construction::Soc { terms } => Parametrisation::Soc(Soc {

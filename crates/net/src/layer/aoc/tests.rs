@@ -4,7 +4,7 @@ use super::*;
 const ORTHOGONAL: f64 = 1e-12;
 
 fn aoc(input: usize, out: usize, kernel: usize, stride: usize) -> Aoc {
-    Aoc {
+    let shape = Shape {
         input,
         out,
         kernel,
@@ -12,8 +12,9 @@ fn aoc(input: usize, out: usize, kernel: usize, stride: usize) -> Aoc {
         dilation: 1,
         groups: 1,
         transposed: false,
-        by: Orthogonaliser::Bjorck,
-    }
+    };
+    let by = Orthogonaliser::Bjorck;
+    Aoc { shape, by }
 }
 
 fn raw64(aoc: &Aoc, seed: u64) -> Vec<f64> {
@@ -25,20 +26,24 @@ fn raw64(aoc: &Aoc, seed: u64) -> Vec<f64> {
 /// by the stride, or from the latter to the former where transposed. Straight from the definitions
 /// y[o, t] = Σ W[o, i, m]·x[i, s·t + d·m] and y[o, s·t + d·m] = Σ W[i, o, m]·x[i, t].
 fn operator(aoc: &Aoc, weight: &[f64], side: usize) -> Matrix<f64> {
-    let (k, small) = (aoc.kernel, side.div_ceil(aoc.stride));
-    let (outer, inner) = (aoc.out / aoc.groups, aoc.input / aoc.groups);
-    let (to, from) = match aoc.transposed {
+    let (k, small) = (aoc.shape.kernel, side.div_ceil(aoc.shape.stride));
+    let (outer, inner) = (
+        aoc.shape.out / aoc.shape.groups,
+        aoc.shape.input / aoc.shape.groups,
+    );
+    let (to, from) = match aoc.shape.transposed {
         true => (side, small),
         false => (small, side),
     };
-    let mut matrix = Matrix::zeros(aoc.out * to * to, aoc.input * from * from);
-    for group in 0..aoc.groups {
+    let mut matrix = Matrix::zeros(aoc.shape.out * to * to, aoc.shape.input * from * from);
+    for group in 0..aoc.shape.groups {
         for (o, i) in (0..outer).flat_map(|o| (0..inner).map(move |i| (o, i))) {
             for (y, x) in (0..small).flat_map(|y| (0..small).map(move |x| (y, x))) {
                 for (m, n) in (0..k).flat_map(|m| (0..k).map(move |n| (m, n))) {
-                    let large = |t: usize, m: usize| (aoc.stride * t + aoc.dilation * m) % side;
+                    let large =
+                        |t: usize, m: usize| (aoc.shape.stride * t + aoc.shape.dilation * m) % side;
                     let (large, small) = (large(y, m) * side + large(x, n), y * small + x);
-                    let (here, there, pair) = match aoc.transposed {
+                    let (here, there, pair) = match aoc.shape.transposed {
                         true => (large, small, (group * inner + i) * outer + o),
                         false => (small, large, (group * outer + o) * inner + i),
                     };
@@ -110,14 +115,20 @@ fn table() -> impl Iterator<Item = (Aoc, usize)> {
     SHAPES.into_iter().flat_map(|(shape, side)| {
         let [input, out, kernel, stride, dilation, groups] = shape;
         let plain = Aoc {
-            dilation,
-            groups,
+            shape: Shape {
+                dilation,
+                groups,
+                ..aoc(input, out, kernel, stride).shape
+            },
             ..aoc(input, out, kernel, stride)
         };
         let transposed = Aoc {
-            input: out,
-            out: input,
-            transposed: true,
+            shape: Shape {
+                input: out,
+                out: input,
+                transposed: true,
+                ..plain.shape
+            },
             ..plain
         };
         [(plain, side), (transposed, side)]
@@ -129,7 +140,10 @@ fn every_construction_is_orthogonal_on_circular_maps() {
     for (aoc, side) in table() {
         aoc.check().unwrap();
         let (weight, _) = aoc.weight(&raw64(&aoc, 1));
-        assert_eq!(weight.len(), aoc.weight_shape().iter().product::<usize>());
+        assert_eq!(
+            weight.len(),
+            aoc.shape.weight_shape().iter().product::<usize>()
+        );
         let got = residual(&operator(&aoc, &weight, side));
         assert!(got < ORTHOGONAL, "{aoc:?}: {got}");
     }
@@ -174,7 +188,10 @@ fn the_comparison_sees_planted_errors() {
     let shape = aoc(4, 8, 2, 2);
     let (weight, _) = shape.weight(&raw64(&shape, 1));
     let dilated = Aoc {
-        dilation: 2,
+        shape: Shape {
+            dilation: 2,
+            ..shape.shape
+        },
         ..shape
     };
     assert!(dilated.check().is_err());
@@ -184,12 +201,15 @@ fn the_comparison_sees_planted_errors() {
 #[test]
 fn groups_are_blocks_of_their_own() {
     let grouped = Aoc {
-        groups: 2,
+        shape: Shape {
+            groups: 2,
+            ..aoc(6, 4, 3, 1).shape
+        },
         ..aoc(6, 4, 3, 1)
     };
     let raw = raw64(&grouped, 3);
     let (weight, _) = grouped.weight(&raw);
-    assert_eq!(grouped.weight_shape(), [4, 3, 3, 3]);
+    assert_eq!(grouped.shape.weight_shape(), [4, 3, 3, 3]);
     let alone = aoc(3, 2, 3, 1);
     let halves = raw.chunks(raw.len() / 2).flat_map(|r| alone.weight(r).0);
     assert_eq!(weight, halves.collect::<Vec<_>>());
@@ -200,10 +220,13 @@ fn a_transposed_kernel_is_that_of_the_convolution_the_other_way() {
     // in ≤ 4·out: the same channels between the factors, so the same kernel from the same raw values
     for [input, out, kernel] in [[8, 4, 2], [6, 4, 3], [12, 3, 4]] {
         let up = Aoc {
-            transposed: true,
+            shape: Shape {
+                transposed: true,
+                ..aoc(input, out, kernel, 2).shape
+            },
             ..aoc(input, out, kernel, 2)
         };
-        assert_eq!(up.weight_shape(), [input, out, kernel, kernel]);
+        assert_eq!(up.shape.weight_shape(), [input, out, kernel, kernel]);
         let down = aoc(out, input, kernel, 2);
         let raw = raw64(&up, 3);
         assert_eq!(up.weight(&raw).0, down.weight(&raw).0);
@@ -216,7 +239,10 @@ fn a_transposed_kernel_is_that_of_the_convolution_the_other_way() {
 #[test]
 fn raw_parameters_are_as_many_as_the_reference_says() {
     let transposed = |shape: Aoc| Aoc {
-        transposed: true,
+        shape: Shape {
+            transposed: true,
+            ..shape.shape
+        },
         ..shape
     };
     // BCOP: groups·2k·c·⌊c/2⌋; RKO: out·(in/groups)·k²
@@ -229,13 +255,19 @@ fn raw_parameters_are_as_many_as_the_reference_says() {
     let up = transposed(aoc(32, 4, 3, 2));
     assert_eq!(up.raw_len(), 4 * 4 * 2 + 32 * 4 * 4);
     let grouped = Aoc {
-        groups: 2,
+        shape: Shape {
+            groups: 2,
+            ..aoc(8, 12, 3, 1).shape
+        },
         ..aoc(8, 12, 3, 1)
     };
     assert_eq!(grouped.raw_len(), 2 * 6 * 6 * 3);
     // BCOP at a stride
     let dilated = Aoc {
-        dilation: 2,
+        shape: Shape {
+            dilation: 2,
+            ..aoc(6, 4, 3, 2).shape
+        },
         ..aoc(6, 4, 3, 2)
     };
     assert_eq!(dilated.raw_len(), 6 * 6 * 3);
@@ -284,16 +316,25 @@ fn gradients_equal_central_differences() {
         aoc(2, 3, 2, 2),
     ];
     let strided = Aoc {
-        dilation: 2,
+        shape: Shape {
+            dilation: 2,
+            ..aoc(4, 2, 3, 2).shape
+        },
         ..aoc(4, 2, 3, 2)
     };
     let grouped = Aoc {
-        groups: 2,
+        shape: Shape {
+            groups: 2,
+            ..aoc(4, 6, 3, 2).shape
+        },
         ..aoc(4, 6, 3, 2)
     };
     let transposed = Aoc {
-        transposed: true,
-        groups: 2,
+        shape: Shape {
+            transposed: true,
+            groups: 2,
+            ..aoc(6, 4, 3, 2).shape
+        },
         ..aoc(6, 4, 3, 2)
     };
     let members = Orthogonaliser::ALL.map(|by| Aoc {
@@ -323,11 +364,26 @@ fn a_start_is_orthogonal_per_matrix_and_seeded() {
 fn what_has_no_construction_is_refused() {
     let refused = |aoc: Aoc| aoc.check().unwrap_err().to_string();
     let transposed = |aoc: Aoc| Aoc {
-        transposed: true,
+        shape: Shape {
+            transposed: true,
+            ..aoc.shape
+        },
         ..aoc
     };
-    let grouped = |groups, aoc: Aoc| Aoc { groups, ..aoc };
-    let dilated = |dilation, aoc: Aoc| Aoc { dilation, ..aoc };
+    let grouped = |groups, aoc: Aoc| Aoc {
+        shape: Shape {
+            groups,
+            ..aoc.shape
+        },
+        ..aoc
+    };
+    let dilated = |dilation, aoc: Aoc| Aoc {
+        shape: Shape {
+            dilation,
+            ..aoc.shape
+        },
+        ..aoc
+    };
     assert!(refused(aoc(4, 4, 1, 2)).contains("no orthogonal one exists"));
     assert!(refused(transposed(aoc(4, 4, 1, 2))).contains("no orthogonal one exists"));
     assert!(refused(aoc(1, 1, 3, 1)).contains("one channel"));
