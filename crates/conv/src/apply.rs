@@ -52,8 +52,10 @@ impl<T: Element> Packed<T> {
         let source = unfolded.as_deref().unwrap_or(x);
         let result = Shared(y.as_mut_ptr());
         let [lanes, _, vectors] = self.isa.tile::<T>();
-        for packed in &self.phases {
-            let size = packed.phase.size(to);
+        for phases in &self.rows {
+            let first = &phases[0].phase;
+            // phases of the same rows have one grid; what lies outside the result is not written
+            let size = first.size(to);
             let chunks = (size[0] * size[1]).div_ceil(lanes);
             if chunks == 0 {
                 continue;
@@ -66,29 +68,46 @@ impl<T: Element> Packed<T> {
                 .min(tiles);
             let tasks = tiles.div_ceil(per_task);
             let all = 0..maps.batch * conv.groups * tasks;
+            let rows = made.next_multiple_of(self.isa.tile::<T>()[1]);
+            let depth = |phase: &PackedPhase<T>| {
+                let taps = phase.phase.taps.len();
+                channel_blocks(read, taps)
+                    .map(|block| block.len() * taps)
+                    .max()
+            };
+            let deepest = phases.iter().filter_map(depth).max().unwrap_or(0);
+            let width = vectors * lanes;
+            let sums = phases.len() * rows * width;
             all.into_par_iter().for_each(|task| {
                 let (map, group) = (task / tasks / conv.groups, task / tasks % conv.groups);
                 let first = task % tasks * per_task;
-                let job = Tiles {
-                    packed: self,
-                    phase: packed,
-                    after: in_tile,
-                    planes: &planes,
-                    source: &source[(map * all_read + group * read) * from_pixels..]
-                        [..read * from_pixels],
-                    result: &result,
-                    at: (map * all_made + group * made) * to_pixels,
-                    to,
-                    group,
-                    size,
-                    vectors,
-                    tiles: first..tiles.min(first + per_task),
-                };
-                // SAFETY: the instructions are those that the kernel was packed for, found on this
-                // processor; tasks write different pixels or channels of y, whose length was checked
-                unsafe {
-                    self.isa.run(job);
-                }
+                // taken here: a closure inside the job would not be compiled with its instructions
+                scratch::with(sums + deepest * width, |buffer| {
+                    let (sums, unfolded) = buffer.split_at_mut(sums);
+                    let job = Tiles {
+                        packed: self,
+                        phases,
+                        after: in_tile,
+                        planes: &planes,
+                        source: &source[(map * all_read + group * read) * from_pixels..]
+                            [..read * from_pixels],
+                        result: &result,
+                        at: (map * all_made + group * made) * to_pixels,
+                        to,
+                        group,
+                        size,
+                        vectors,
+                        tiles: first..tiles.min(first + per_task),
+                        sums,
+                        unfolded,
+                    };
+                    // SAFETY: the instructions are those that the kernel was packed for, found on
+                    // this processor; tasks write different pixels or channels of y, whose length
+                    // was checked
+                    unsafe {
+                        self.isa.run(job);
+                    }
+                });
             });
         }
         if !inside {
@@ -156,10 +175,10 @@ struct Run {
     at: isize,
 }
 
-/// Consecutive tiles of one phase of one group of one map.
+/// Consecutive tiles of the phases that share their rows, of one group of one map.
 struct Tiles<'a, T> {
     packed: &'a Packed<T>,
-    phase: &'a PackedPhase<T>,
+    phases: &'a [PackedPhase<T>],
     after: &'a After<'a, T>,
     planes: &'a Planes,
     /// The channels of this group.
@@ -170,15 +189,29 @@ struct Tiles<'a, T> {
     /// Height and width of the result.
     to: [usize; 2],
     group: usize,
-    /// Height and width of the phase.
+    /// Height and width of a phase.
     size: [usize; 2],
     vectors: usize,
     tiles: std::ops::Range<usize>,
+    /// (phase, channel made, pixel of the tile), channels filled up to whole panels.
+    sums: &'a mut [T],
+    /// Room for (tap, channel of a block, pixel of the tile).
+    unfolded: &'a mut [T],
 }
 
-/// Which runs every (tap, vector) of a tile reads.
+/// Lanes of a vector whose pixels lie in one row of the phase.
+struct Piece {
+    vector: usize,
+    lane: usize,
+    length: usize,
+    row: isize,
+    column: isize,
+}
+
+/// What the taps of a phase read for a tile.
 #[derive(Default)]
 struct Reads {
+    pieces: Vec<Piece>,
     /// Taps that read anything.
     taps: Vec<usize>,
     /// Per tap read and vector, the end of its runs.
@@ -190,131 +223,171 @@ struct Reads {
 
 impl<T: Element> Job<T> for Tiles<'_, T> {
     #[inline(always)]
-    unsafe fn run<S: Simd<Element = T>>(self) {
+    unsafe fn run<S: Simd<Element = T>>(mut self) {
         let width = self.vectors * S::LANES;
-        let [read, made] = self.packed.channels();
-        let taps = self.phase.phase.taps.len();
-        let deepest = channel_blocks(read, taps)
-            .map(|b| b.len())
-            .max()
-            .unwrap_or(0)
-            * taps;
-        let panels = made.div_ceil(S::ROWS);
-        let sums = panels * S::ROWS * width;
         let mut reads = Reads::default();
-        scratch::with::<T, _>(deepest * width + sums, |buffer| {
-            let (sums, unfolded) = buffer.split_at_mut(sums);
-            for tile in self.tiles.clone() {
-                let first = tile * width;
-                let count = width.min(self.size[0] * self.size[1] - first);
-                let vectors = count.div_ceil(S::LANES);
-                self.find::<S>(first, count, vectors, &mut reads);
-                sums.fill(T::ZERO);
-                let mut values = &self.phase.values[self.group * panels * S::ROWS * read * taps..];
-                for block in channel_blocks(read, taps) {
-                    // SAFETY: the buffers have the sizes above, runs lie inside a channel
-                    unsafe {
-                        self.unfold::<S>(&reads, vectors, block.clone(), unfolded.as_mut_ptr());
-                    }
-                    let depth = block.len() * taps;
-                    let (here, rest) = values.split_at(panels * S::ROWS * depth);
-                    values = rest;
-                    for (panel, sums) in sums.chunks_exact_mut(S::ROWS * width).enumerate() {
-                        let kernel = &here[panel * S::ROWS * depth..][..S::ROWS * depth];
-                        let mut row = 0;
-                        // taps read that follow each other in the kernel are multiplied at once
-                        for taps in reads.taps.chunk_by(|a, b| a + 1 == *b) {
-                            let length = taps.len() * block.len();
-                            let kernel = &kernel[taps[0] * block.len() * S::ROWS..];
-                            let kernel = &kernel[..length * S::ROWS];
-                            let unfolded = &unfolded[row * vectors * S::LANES..];
-                            // SAFETY: `length` rows of the panel and of the tile
-                            unsafe {
-                                multiply::<S>(vectors, kernel, unfolded, sums, width);
-                            }
-                            row += length;
-                        }
-                    }
+        for tile in self.tiles.clone() {
+            let first = tile * width;
+            let count = width.min(self.size[0] * self.size[1] - first);
+            self.cut::<S>(first, count, &mut reads.pieces);
+            self.sums.fill(T::ZERO);
+            for phase in 0..self.phases.len() {
+                // SAFETY: as of the caller
+                unsafe {
+                    self.add::<S>(phase, count.div_ceil(S::LANES), &mut reads);
                 }
-                // one row of the tile is one channel
-                self.finish(made, width, first, count, sums);
             }
-        });
+            self.finish(width, first, count);
+        }
     }
 }
 
 impl<T: Element> Tiles<'_, T> {
-    /// The runs of the pixels `first..first + count` of the phase.
+    /// Cuts the pixels `first..first + count` of a phase at the ends of vectors and rows.
     #[inline(always)]
-    fn find<S: Simd>(&self, first: usize, count: usize, vectors: usize, reads: &mut Reads) {
+    fn cut<S: Simd>(&self, first: usize, count: usize, pieces: &mut Vec<Piece>) {
+        pieces.clear();
+        let (mut row, mut column) = (first / self.size[1], first % self.size[1]);
+        let mut done = 0;
+        while done < count {
+            let lane = done % S::LANES;
+            let length = (self.size[1] - column)
+                .min(S::LANES - lane)
+                .min(count - done);
+            pieces.push(Piece {
+                vector: done / S::LANES,
+                lane,
+                length,
+                row: row as isize,
+                column: column as isize,
+            });
+            done += length;
+            column += length;
+            if column == self.size[1] {
+                (row, column) = (row + 1, 0);
+            }
+        }
+    }
+
+    /// Adds the products of one phase to its sums.
+    ///
+    /// # Safety
+    /// The processor must have the instructions.
+    #[inline(always)]
+    unsafe fn add<S: Simd<Element = T>>(&mut self, at: usize, vectors: usize, reads: &mut Reads) {
+        let phase = &self.phases[at];
+        self.find::<S>(&phase.phase.taps, vectors, reads);
+        let width = self.vectors * S::LANES;
+        let [read, made] = self.packed.channels();
+        let taps = phase.phase.taps.len();
+        let rows = made.next_multiple_of(S::ROWS);
+        let mut values = &phase.values[self.group * rows * read * taps..];
+        for block in channel_blocks(read, taps) {
+            // SAFETY: the buffer has room for a block of channels, runs lie inside a channel
+            unsafe {
+                self.unfold::<S>(reads, vectors, block.clone());
+            }
+            let depth = block.len() * taps;
+            let (here, rest) = values.split_at(rows * depth);
+            values = rest;
+            let sums = &mut self.sums[at * rows * width..][..rows * width];
+            for (panel, sums) in sums.chunks_exact_mut(S::ROWS * width).enumerate() {
+                let kernel = &here[panel * S::ROWS * depth..][..S::ROWS * depth];
+                let mut row = 0;
+                // taps read that follow each other in the kernel are multiplied at once
+                for taps in reads.taps.chunk_by(|a, b| a + 1 == *b) {
+                    let length = taps.len() * block.len();
+                    let kernel = &kernel[taps[0] * block.len() * S::ROWS..];
+                    let kernel = &kernel[..length * S::ROWS];
+                    let unfolded = &self.unfolded[row * vectors * S::LANES..];
+                    // SAFETY: `length` rows of the panel and of the tile
+                    unsafe {
+                        multiply::<S>(vectors, kernel, unfolded, sums, width);
+                    }
+                    row += length;
+                }
+            }
+        }
+    }
+
+    /// The runs that taps read for the pieces of a tile.
+    #[inline(always)]
+    fn find<S: Simd>(&self, taps: &[Tap], vectors: usize, reads: &mut Reads) {
         reads.taps.clear();
         reads.ends.clear();
         reads.runs.clear();
-        for (index, tap) in self.phase.phase.taps.iter().enumerate() {
-            let (ends, runs) = (reads.ends.len(), reads.runs.len());
-            for vector in 0..vectors {
-                let lanes = S::LANES.min(count - vector * S::LANES);
-                self.runs(tap, first + vector * S::LANES, lanes, &mut reads.runs);
-                reads.ends.push(reads.runs.len());
+        for (index, tap) in taps.iter().enumerate() {
+            let before = reads.runs.len();
+            let mut vector = 0;
+            for piece in &reads.pieces {
+                if piece.vector > vector {
+                    reads.ends.push(reads.runs.len());
+                    vector = piece.vector;
+                }
+                self.runs(tap, piece, &mut reads.runs);
             }
-            match reads.runs.len() > runs {
-                true => reads.taps.push(index),
+            match reads.runs.len() > before {
+                true => {
+                    reads.ends.push(reads.runs.len());
+                    reads.taps.push(index);
+                }
                 // nothing but border
-                false => reads.ends.truncate(ends),
+                false => reads.ends.truncate(reads.taps.len() * vectors),
             }
         }
-        reads.full = reads.runs.len() == reads.ends.len()
-            && reads
-                .runs
-                .iter()
-                .all(|run| run.mask == u32::MAX >> (32 - S::LANES));
+        let full = |run: &Run| run.mask == u32::MAX >> (32 - S::LANES);
+        reads.full = reads.runs.len() == reads.ends.len() && reads.runs.iter().all(full);
     }
 
-    /// Appends the runs of `lanes` pixels from `first` on.
+    /// Appends the runs that a tap reads for a piece.
     #[inline(always)]
-    fn runs(&self, tap: &Tap, first: usize, lanes: usize, runs: &mut Vec<Run>) {
+    fn runs(&self, tap: &Tap, piece: &Piece, runs: &mut Vec<Run>) {
         let [row, column] = tap.plane;
         let (at, [height, width]) = self.planes.all[row * self.planes.stride + column];
+        let (height, width) = (height as isize, width as isize);
+        let mut row = piece.row + tap.shift[0];
+        let mut column = piece.column + tap.shift[1];
         let circular = self.packed.conv.wrap == Wrap::Circular;
-        let mut lane = 0;
-        while lane < lanes {
-            let (r, c) = ((first + lane) / self.size[1], (first + lane) % self.size[1]);
-            let mut length = (self.size[1] - c).min(lanes - lane);
-            let mut row = r as isize + tap.shift[0];
-            let mut column = c as isize + tap.shift[1];
-            if circular {
-                row = row.rem_euclid(height as isize);
-                column = column.rem_euclid(width as isize);
-                length = length.min(width - column as usize);
+        if circular {
+            row = row.rem_euclid(height);
+            column = column.rem_euclid(width);
+        }
+        if !(0..height).contains(&row) {
+            return;
+        }
+        let (mut lane, mut left) = (piece.lane, piece.length);
+        while left > 0 {
+            // lanes of this row that are inside
+            let from = (-column).clamp(0, left as isize) as usize;
+            let to = (width - column).clamp(0, left as isize) as usize;
+            if from < to {
+                let ones = u32::MAX >> (32 - (to - from));
+                runs.push(Run {
+                    mask: ones << (lane + from),
+                    at: at as isize + row * width + column - lane as isize,
+                });
             }
-            if (0..height as isize).contains(&row) {
-                // lanes of this row that are inside
-                let from = (-column).clamp(0, length as isize) as usize;
-                let to = (width as isize - column).clamp(0, length as isize) as usize;
-                if from < to {
-                    let ones = u32::MAX >> (32 - (to - from));
-                    runs.push(Run {
-                        mask: ones << (lane + from),
-                        at: at as isize + row * width as isize + column - lane as isize,
-                    });
-                }
+            if !circular {
+                return;
             }
-            lane += length;
+            lane += to;
+            left -= to;
+            column = 0;
         }
     }
 
     /// Copies channels of the source to rows (tap read, channel) of `vectors` vectors.
     ///
     /// # Safety
-    /// The processor must have the instructions, and the target room for all rows.
+    /// The processor must have the instructions, and the buffer room for all rows.
     #[inline(always)]
     unsafe fn unfold<S: Simd<Element = T>>(
-        &self,
+        &mut self,
         reads: &Reads,
         vectors: usize,
         block: std::ops::Range<usize>,
-        target: *mut T,
     ) {
+        let target = self.unfolded.as_mut_ptr();
         let pixels = self.planes.from[0] * self.planes.from[1];
         let width = vectors * S::LANES;
         for (c, channel) in block.clone().enumerate() {
@@ -349,51 +422,57 @@ impl<T: Element> Tiles<'_, T> {
 
     /// What follows the sums, and the way into the result.
     #[inline(always)]
-    fn finish(&self, made: usize, width: usize, first: usize, count: usize, sums: &mut [T]) {
-        let after = self.after;
-        let channel = self.group * made;
-        match after.activation {
-            Activation::MaxMin => after.on(made, width, sums),
-            _ => {
-                for (row, values) in sums.chunks_exact_mut(width).take(made).enumerate() {
-                    after.linear(channel + row, values);
-                    if after.activation == Activation::Relu {
-                        values.iter_mut().for_each(|v| *v = v.larger(T::ZERO));
-                    }
-                    after.shift(channel + row, values);
-                }
-            }
+    fn finish(&mut self, width: usize, first: usize, count: usize) {
+        let step = self.phases.len();
+        let made = self.packed.channels()[1];
+        let per_phase = self.sums.len() / step;
+        for sums in self.sums.chunks_exact_mut(per_phase) {
+            self.after.on(self.group * made, made, width, sums);
         }
         let [height, whole] = self.to;
-        let phase = &self.phase.phase;
-        for (row, values) in sums.chunks_exact(width).take(made).enumerate() {
-            let at = self.at + row * height * whole;
+        let start = self.phases[0].phase.start[0];
+        for channel in 0..made {
+            let at = self.at + channel * height * whole;
+            let values = |phase: usize| &self.sums[phase * per_phase + channel * width..];
             let mut done = 0;
             while done < count {
                 let (r, c) = ((first + done) / self.size[1], (first + done) % self.size[1]);
-                let (length, place) = match phase.step {
+                let (place, pixels) = match step {
                     // rows follow each other without a gap
-                    1 => (count, first),
-                    step => {
-                        let row = phase.start[0] + r * step;
-                        let length = (self.size[1] - c).min(count - done);
-                        (length, row * whole + phase.start[1] + c * step)
+                    1 => (first, count),
+                    _ => {
+                        let pixels = (self.size[1] - c).min(count - done);
+                        ((start + r * step) * whole + c * step, pixels)
                     }
                 };
-                let values = &values[done..done + length];
-                // SAFETY: pixels of this phase inside the channel, which no other task writes
-                unsafe {
-                    let target = self.result.0.add(at + place);
-                    match phase.step {
-                        1 => target.copy_from_nonoverlapping(values.as_ptr(), length),
-                        step => {
-                            for (i, &value) in values.iter().enumerate() {
-                                target.add(i * step).write(value);
-                            }
+                // the last pixels of later phases may lie outside
+                let length = match step {
+                    1 => pixels,
+                    _ => (pixels * step).min(whole - c * step),
+                };
+                // SAFETY: pixels of these phases inside the channel, which no other task touches
+                let target = unsafe {
+                    std::slice::from_raw_parts_mut(self.result.0.add(at + place), length)
+                };
+                match step {
+                    1 => target.copy_from_slice(&values(0)[..length]),
+                    2 => {
+                        let (even, odd) = (&values(0)[done..], &values(1)[done..]);
+                        let (pairs, last) = target.as_chunks_mut::<2>();
+                        for (pair, (&a, &b)) in pairs.iter_mut().zip(even.iter().zip(odd)) {
+                            *pair = [a, b];
+                        }
+                        if let [last] = last {
+                            *last = even[pixels - 1];
+                        }
+                    }
+                    _ => {
+                        for (i, target) in target.iter_mut().enumerate() {
+                            *target = values(i % step)[done + i / step];
                         }
                     }
                 }
-                done += length;
+                done += pixels;
             }
         }
     }

@@ -1,9 +1,9 @@
 //! The gradient in the kernel: outer products of the channels of pixels that meet at a tap.
 //!
-//! Both maps are transposed to channels-last blocks first; then a register tile holds some rows of
-//! one map's channels by some vectors of the other's, and pairs of pixels are added to it one after
-//! the other. Rows of the coarse maps are divided into segments that follow from the sizes alone;
-//! their parts are added in order, so that threads change no bit.
+//! One of the maps is transposed to blocks of channels, so that a vector holds channels of one
+//! pixel; a register tile holds some channels of the other map by some such vectors, and pairs of
+//! pixels are added to it one after the other. Rows of the coarse maps are divided into segments
+//! that follow from the sizes alone; their parts are added in order, so that threads change no bit.
 
 use std::ops::Range;
 
@@ -15,8 +15,10 @@ use crate::simd::{Element, Isa, Job, Simd};
 /// Most segments, and the fewest pixels of one.
 const SEGMENTS: usize = 8;
 const PIXELS: usize = 128;
-/// Most entries of the parts of all segments together.
-const PARTS: usize = 1 << 24;
+/// Most entries of the parts of all segments together: they should stay in a cache.
+const PARTS: usize = 1 << 19;
+/// Tasks that the work is divided into, by segments and then by channels.
+const TASKS: usize = 8;
 /// Pixels whose channels are multiplied at once: they stay in the second-level cache.
 const CHUNK: usize = 256;
 
@@ -25,7 +27,7 @@ pub(crate) fn segments(conv: &Conv, maps: &Maps) -> Vec<Vec<(usize, Range<usize>
     let height = maps.coarse[0];
     let rows = maps.batch * height;
     let wanted = (rows * maps.coarse[1] / PIXELS).clamp(1, SEGMENTS);
-    let count = wanted.min((PARTS / conv.weights()).max(2)).min(rows);
+    let count = wanted.min((PARTS / conv.weights()).max(1)).min(rows);
     let segment = |at: usize| {
         let (mut row, end) = (at * rows / count, (at + 1) * rows / count);
         let mut parts = Vec::new();
@@ -84,39 +86,58 @@ pub(crate) fn on<T: Element>(
         .min_by_key(|v| needed.div_ceil(*v) * v)
         .unwrap_or(1);
     let width = vectors * lanes;
-    let (fine_block, coarse_block) = match fine_in_vectors {
-        true => (width, rows),
-        false => (rows, width),
+    let blocks = across.div_ceil(width);
+    let (in_vectors, in_rows, pixels) = match fine_in_vectors {
+        true => (fine, coarse, fine_pixels),
+        false => (coarse, fine, coarse_pixels),
     };
-    let fine = Blocks::new(fine, fine_pixels, in_group, fine_block);
-    let coarse = Blocks::new(coarse, coarse_pixels, out_group, coarse_block);
+    let mut transposed = vec![T::ZERO; maps.batch * conv.groups * blocks * pixels * width];
+    let block = transposed.par_chunks_exact_mut(pixels * width).enumerate();
+    block.for_each(|(at, target)| {
+        let (group, block) = (at / blocks, at % blocks);
+        let channels = group * across + block * width..(group + 1) * across;
+        let job = Transpose {
+            source: &in_vectors[channels.start * pixels..channels.end * pixels],
+            pixels,
+            width,
+            target,
+        };
+        // SAFETY: the instructions are among those found on this processor
+        unsafe {
+            isa.run(job);
+        }
+    });
+
     let taps = phases(conv, Direction::Plain).swap_remove(0).taps;
-    let shape = Outer {
+    let outer = Outer {
         conv,
         maps,
         taps: &taps,
-        fine: &fine,
-        coarse: &coarse,
+        in_rows,
+        in_vectors: &transposed,
         fine_in_vectors,
         vectors,
-        panels: down.div_ceil(rows),
-        blocks: across.div_ceil(width),
+        blocks,
+        down,
     };
-    let per_tap = shape.blocks * width * shape.panels * rows;
-
     let segments = segments(conv, maps);
-    let tasks: Vec<_> = (0..conv.groups)
-        .flat_map(|group| segments.iter().map(move |segment| (group, segment)))
-        .collect();
-    let parts: Vec<Vec<T>> = tasks
+    let panels = down.div_ceil(rows);
+    let per_task = panels.div_ceil(TASKS.div_ceil(segments.len()));
+    let shares = panels.div_ceil(per_task);
+    let per_tap = blocks * per_task * rows * width;
+    let parts: Vec<Vec<T>> = (0..conv.groups * shares * segments.len())
         .into_par_iter()
-        .map(|(group, segment)| {
+        .map(|task| {
+            let (share, segment) = (task / segments.len(), task % segments.len());
             let mut part = vec![T::ZERO; taps.len() * per_tap];
+            let first = share % shares * per_task;
             let job = Segment {
-                outer: &shape,
-                group,
-                segment,
+                outer: &outer,
+                group: share / shares,
+                panels: first..panels.min(first + per_task),
+                segment: &segments[segment],
                 part: &mut part,
+                per_tap,
             };
             // SAFETY: the instructions are among those found on this processor
             unsafe {
@@ -132,11 +153,12 @@ pub(crate) fn on<T: Element>(
         .enumerate();
     kernels.with_min_len(4).for_each(|(o, kernel)| {
         let (group, o) = (o / out_group, o % out_group);
-        let parts = &parts[group * segments.len()..][..segments.len()];
         for (i, kernel) in kernel.chunks_exact_mut(taps.len()).enumerate() {
             let (across, down) = if fine_in_vectors { (i, o) } else { (o, i) };
+            let (share, row) = (down / (per_task * rows), down % (per_task * rows));
+            let parts = &parts[(group * shares + share) * segments.len()..][..segments.len()];
             let (block, lane) = (across / width, across % width);
-            let at = (block * shape.panels * rows + down) * width + lane;
+            let at = (block * per_task * rows + row) * width + lane;
             for (tap, sum) in kernel.iter_mut().enumerate() {
                 for part in parts {
                     *sum = *sum + part[tap * per_tap + at];
@@ -147,44 +169,45 @@ pub(crate) fn on<T: Element>(
     gradient
 }
 
-/// Maps as (map, group, block of channels, pixel, channel of the block), filled up with zeros.
-struct Blocks<T> {
-    values: Vec<T>,
-    /// Entries of one group of one map.
-    group: usize,
+/// Channels (at most `width`, pixels) to (pixels, `width`); what has no channel stays as it is.
+struct Transpose<'a, T> {
+    source: &'a [T],
+    pixels: usize,
+    width: usize,
+    target: &'a mut [T],
 }
 
-impl<T: Element> Blocks<T> {
-    fn new(maps: &[T], pixels: usize, channels: usize, width: usize) -> Self {
-        /// Pixels transposed at once: a few lines of every channel of a block.
-        const SPAN: usize = 64;
-        let blocks = channels.div_ceil(width);
-        let group = blocks * pixels * width;
-        let mut values = vec![T::ZERO; maps.len() / (channels * pixels) * group];
-        let groups = values.par_chunks_exact_mut(group);
-        groups
-            .zip(maps.par_chunks_exact(channels * pixels))
-            .for_each(|(target, map)| {
-                let targets = target.chunks_exact_mut(pixels * width);
-                for (target, map) in targets.zip(map.chunks(width * pixels)) {
-                    let spans = target.chunks_mut(SPAN * width).zip((0..).step_by(SPAN));
-                    for (target, first) in spans {
-                        let count = target.len() / width;
-                        for (c, channel) in map.chunks_exact(pixels).enumerate() {
-                            let values = &channel[first..first + count];
-                            for (pixel, &value) in target.chunks_exact_mut(width).zip(values) {
-                                pixel[c] = value;
-                            }
+impl<T: Element> Job<T> for Transpose<'_, T> {
+    #[inline(always)]
+    unsafe fn run<S: Simd<Element = T>>(self) {
+        /// Side of the squares that are turned in registers.
+        const SIDE: usize = 8;
+        let channels = (self.source.len() / self.pixels).min(self.width);
+        for channel in (0..channels).step_by(SIDE) {
+            let rows = SIDE.min(channels - channel);
+            let source = &self.source[channel * self.pixels..][..rows * self.pixels];
+            for first in (0..self.pixels).step_by(SIDE) {
+                let columns = SIDE.min(self.pixels - first);
+                if [rows, columns] == [SIDE; 2] {
+                    let mut square = [[T::ZERO; SIDE]; SIDE];
+                    for (row, values) in square.iter_mut().zip(source.chunks_exact(self.pixels)) {
+                        row.copy_from_slice(&values[first..first + SIDE]);
+                    }
+                    for column in 0..SIDE {
+                        let target = &mut self.target[(first + column) * self.width + channel..];
+                        for (target, row) in target[..SIDE].iter_mut().zip(&square) {
+                            *target = row[column];
                         }
                     }
+                    continue;
                 }
-            });
-        Self { values, group }
-    }
-
-    /// The blocks of a group of a map.
-    fn of(&self, index: usize) -> &[T] {
-        &self.values[index * self.group..][..self.group]
+                for (c, values) in source.chunks_exact(self.pixels).enumerate() {
+                    for (pixel, &value) in (first..).zip(&values[first..first + columns]) {
+                        self.target[pixel * self.width + channel + c] = value;
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -193,21 +216,27 @@ struct Outer<'a, T> {
     conv: &'a Conv,
     maps: &'a Maps,
     taps: &'a [Tap],
-    fine: &'a Blocks<T>,
-    coarse: &'a Blocks<T>,
+    /// (map, channel, pixel).
+    in_rows: &'a [T],
+    /// (map, group, block, pixel, channel of the block).
+    in_vectors: &'a [T],
     fine_in_vectors: bool,
     vectors: usize,
-    /// Blocks of the channels in rows, and in vectors.
-    panels: usize,
+    /// Of the map in vectors, in a group.
     blocks: usize,
+    /// Channels of the map in rows, in a group.
+    down: usize,
 }
 
+/// Some rows of the gradient, summed over a segment.
 struct Segment<'a, T> {
     outer: &'a Outer<'a, T>,
     group: usize,
+    panels: Range<usize>,
     segment: &'a [(usize, Range<usize>)],
-    /// (tap, block, row, lane).
+    /// (tap, block, row, channel of the block).
     part: &'a mut [T],
+    per_tap: usize,
 }
 
 impl<T: Element> Job<T> for Segment<'_, T> {
@@ -217,50 +246,58 @@ impl<T: Element> Job<T> for Segment<'_, T> {
             conv,
             maps,
             vectors,
-            panels,
             blocks,
+            down,
             ..
         } = *self.outer;
         let width = vectors * S::LANES;
         let [_, columns] = maps.coarse;
-        let per_block = panels * S::ROWS * width;
+        let (row_pixels, vector_pixels) = match self.outer.fine_in_vectors {
+            true => (maps.coarse_pixels(), maps.fine_pixels()),
+            false => (maps.fine_pixels(), maps.coarse_pixels()),
+        };
         let mut pairs = Vec::with_capacity(CHUNK);
         for (map, rows) in self.segment {
             let index = map * conv.groups + self.group;
-            let [fine, coarse] = [self.outer.fine.of(index), self.outer.coarse.of(index)];
-            let (in_rows, in_vectors, row_pixels, vector_pixels) = match self.outer.fine_in_vectors
-            {
-                true => (coarse, fine, maps.coarse_pixels(), maps.fine_pixels()),
-                false => (fine, coarse, maps.fine_pixels(), maps.coarse_pixels()),
-            };
+            let in_rows = &self.outer.in_rows[index * down * row_pixels..][..down * row_pixels];
             let pixels = rows.start * columns..rows.end * columns;
             for first in pixels.clone().step_by(CHUNK) {
                 let chunk = first..pixels.end.min(first + CHUNK);
-                for (tap, part) in self
-                    .outer
-                    .taps
-                    .iter()
-                    .zip(self.part.chunks_exact_mut(blocks * per_block))
-                {
+                let parts = self.part.chunks_exact_mut(self.per_tap);
+                for (tap, part) in self.outer.taps.iter().zip(parts) {
                     self.outer.pairs(tap, chunk.clone(), &mut pairs);
                     if pairs.is_empty() {
                         continue;
                     }
-                    for (block, part) in part.chunks_exact_mut(per_block).enumerate() {
-                        let b =
-                            &in_vectors[block * vector_pixels * width..][..vector_pixels * width];
+                    for (block, part) in part.chunks_exact_mut(self.per_tap / blocks).enumerate() {
+                        let b = (index * blocks + block) * vector_pixels * width;
+                        let b = &self.outer.in_vectors[b..][..vector_pixels * width];
                         let tiles = part.chunks_exact_mut(S::ROWS * width);
-                        for (a, c) in in_rows.chunks_exact(row_pixels * S::ROWS).zip(tiles) {
-                            // SAFETY: pairs are pixels of both maps, tiles have ROWS · width entries
+                        for (panel, c) in self.panels.clone().zip(tiles) {
+                            let first = panel * S::ROWS;
+                            let a = &in_rows[first * row_pixels..];
+                            let rows = S::ROWS.min(down - first);
+                            // SAFETY: pairs are pixels of both maps; a holds `rows` channels of
+                            // row_pixels, c has ROWS · width entries
                             unsafe {
                                 let (a, b, c) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
                                 match (S::ROWS, vectors) {
-                                    (8, 1) => add_outer::<S, 8, 1>(&pairs, a, b, c),
-                                    (8, 2) => add_outer::<S, 8, 2>(&pairs, a, b, c),
-                                    (8, _) => add_outer::<S, 8, 3>(&pairs, a, b, c),
-                                    (_, 1) => add_outer::<S, 4, 1>(&pairs, a, b, c),
-                                    (_, 2) => add_outer::<S, 4, 2>(&pairs, a, b, c),
-                                    _ => add_outer::<S, 4, 3>(&pairs, a, b, c),
+                                    (8, 1) => {
+                                        add_outer::<S, 8, 1>(&pairs, a, rows, row_pixels, b, c)
+                                    }
+                                    (8, 2) => {
+                                        add_outer::<S, 8, 2>(&pairs, a, rows, row_pixels, b, c)
+                                    }
+                                    (8, _) => {
+                                        add_outer::<S, 8, 3>(&pairs, a, rows, row_pixels, b, c)
+                                    }
+                                    (_, 1) => {
+                                        add_outer::<S, 4, 1>(&pairs, a, rows, row_pixels, b, c)
+                                    }
+                                    (_, 2) => {
+                                        add_outer::<S, 4, 2>(&pairs, a, rows, row_pixels, b, c)
+                                    }
+                                    _ => add_outer::<S, 4, 3>(&pairs, a, rows, row_pixels, b, c),
                                 }
                             }
                         }
@@ -304,19 +341,23 @@ impl<T: Element> Outer<'_, T> {
     }
 }
 
-/// c (R, V vectors) += Σ over pairs (p, q) of a[p, R] ⊗ b[q, V vectors], one chain per entry.
+/// c (R, V vectors) += Σ over pairs (p, q) of a[rows, p] ⊗ b[q, V vectors], one chain per entry;
+/// `a` holds `rows` channels of `pixels`, rows of c beyond them are of no use.
 ///
 /// # Safety
-/// The processor must have the instructions; pairs must be rows of `a` and `b`.
+/// The processor must have the instructions; pairs must be pixels of `a` and `b`.
 #[inline(always)]
 unsafe fn add_outer<S: Simd, const R: usize, const V: usize>(
     pairs: &[[u32; 2]],
     a: *const S::Element,
+    rows: usize,
+    pixels: usize,
     b: *const S::Element,
     c: *mut S::Element,
 ) {
     // SAFETY: as of the caller
     unsafe {
+        let channels: [_; R] = std::array::from_fn(|r| a.add(r.min(rows - 1) * pixels));
         let mut sums = [[S::splat(S::Element::ZERO); V]; R];
         for (r, row) in sums.iter_mut().enumerate() {
             for (v, sum) in row.iter_mut().enumerate() {
@@ -324,14 +365,13 @@ unsafe fn add_outer<S: Simd, const R: usize, const V: usize>(
             }
         }
         for &[p, q] in pairs {
-            let a = a.add(p as usize * R);
             let b = b.add(q as usize * V * S::LANES);
             let mut values = [S::splat(S::Element::ZERO); V];
             for (v, value) in values.iter_mut().enumerate() {
                 *value = S::load(b.add(v * S::LANES));
             }
-            for (r, row) in sums.iter_mut().enumerate() {
-                let left = S::splat(*a.add(r));
+            for (row, channel) in sums.iter_mut().zip(channels) {
+                let left = S::splat(*channel.add(p as usize));
                 for (sum, value) in row.iter_mut().zip(values) {
                     *sum = left.fma(value, *sum);
                 }

@@ -22,7 +22,8 @@ pub struct Packed<T> {
     pub(crate) conv: Conv,
     pub(crate) direction: Direction,
     pub(crate) isa: Isa,
-    pub(crate) phases: Vec<PackedPhase<T>>,
+    /// The phases whose rows are the same lie together: their columns alternate in the result.
+    pub(crate) rows: Vec<Vec<PackedPhase<T>>>,
 }
 
 /// The part of a kernel that one phase of the result reads.
@@ -51,7 +52,7 @@ impl<T: Element> Packed<T> {
             conv: *conv,
             direction,
             isa,
-            phases: Vec::new(),
+            rows: Vec::new(),
         };
         let [read, made] = packed.channels();
         for phase in phases(conv, direction) {
@@ -92,7 +93,13 @@ impl<T: Element> Packed<T> {
                     targets.enumerate().with_min_len(4).for_each(pack);
                 }
             }
-            packed.phases.push(PackedPhase { phase, values });
+            let packed_phase = PackedPhase { phase, values };
+            match packed.rows.last_mut() {
+                Some(row) if row[0].phase.start[0] == packed_phase.phase.start[0] => {
+                    row.push(packed_phase);
+                }
+                _ => packed.rows.push(vec![packed_phase]),
+            }
         }
         packed
     }
@@ -167,7 +174,7 @@ impl<T: Element> After<'_, T> {
 
     /// On the entries of channel `channel` of maps in one layout.
     #[inline(always)]
-    pub(crate) fn linear(&self, channel: usize, values: &mut [T]) {
+    fn linear(&self, channel: usize, values: &mut [T]) {
         let bias = self.bias.map_or(T::ZERO, |bias| bias[channel]);
         if self.bias.is_some() || self.scale != T::ONE {
             values
@@ -178,39 +185,43 @@ impl<T: Element> After<'_, T> {
 
     /// As [`After::linear`], what comes last.
     #[inline(always)]
-    pub(crate) fn shift(&self, channel: usize, values: &mut [T]) {
+    fn shift(&self, channel: usize, values: &mut [T]) {
         if let Some(shift) = self.shift {
-            values.iter_mut().for_each(|v| *v = *v + shift[channel]);
+            for v in values {
+                *v = *v + shift[channel];
+            }
         }
     }
 
-    /// On (channels, stride) entries, in place.
+    /// On (channels, stride) entries from channel `first` on, in place.
     #[inline(always)]
-    pub(crate) fn on(&self, channels: usize, stride: usize, values: &mut [T]) {
-        for (channel, values) in values.chunks_exact_mut(stride).take(channels).enumerate() {
-            self.linear(channel, values);
+    pub(crate) fn on(&self, first: usize, channels: usize, stride: usize, values: &mut [T]) {
+        let values = &mut values[..channels * stride];
+        for (channel, values) in values.chunks_exact_mut(stride).enumerate() {
+            self.linear(first + channel, values);
         }
         match self.activation {
             Activation::None => {}
             Activation::Relu => {
-                let values = &mut values[..channels * stride];
-                values.iter_mut().for_each(|v| *v = v.larger(T::ZERO));
+                for v in values.iter_mut() {
+                    *v = v.larger(T::ZERO);
+                }
             }
             Activation::MaxMin => {
-                let (a, b) = values[..channels * stride].split_at_mut(channels / 2 * stride);
+                let (a, b) = values.split_at_mut(channels / 2 * stride);
                 for (a, b) in a.iter_mut().zip(b) {
                     (*a, *b) = (a.larger(*b), a.smaller(*b));
                 }
             }
         }
-        for (channel, values) in values.chunks_exact_mut(stride).take(channels).enumerate() {
-            self.shift(channel, values);
+        for (channel, values) in values.chunks_exact_mut(stride).enumerate() {
+            self.shift(first + channel, values);
         }
     }
 
     /// On whole maps (B, channels, pixels), in place.
     pub(crate) fn apply(&self, channels: usize, pixels: usize, maps: &mut [T]) {
         let maps = maps.par_chunks_exact_mut(channels * pixels);
-        maps.for_each(|map| self.on(channels, pixels, map));
+        maps.for_each(|map| self.on(0, channels, pixels, map));
     }
 }
