@@ -17,8 +17,8 @@ use crate::evaluate::{Evaluation, evaluate};
 use crate::loss::{Loss, Pairs, Targets};
 use crate::network::{Network, floats};
 use crate::node::{
-    Node, Weights, check_nodes, check_size, forward, gain_name, head, nominal, on, per_channel,
-    shift_name,
+    Node, Weights, add_channels, channel_means, check_nodes, check_size, forward, gain_name, head,
+    nominal, on, per_channel, shift_name,
 };
 use crate::optimizer::{AdamW, Moments, cosine};
 use crate::parameters::{Parameters, Values};
@@ -453,9 +453,9 @@ impl Centering<'_> {
             }
             Node::Shift { name, .. } => {
                 let name = shift_name(name);
-                self.observe(&name, x.clone().mean_dims(&[0, 2, 3]));
+                self.observe(&name, channel_means(x.clone()));
                 let mean = per_channel(&self.running[&name], &x.device(), DType::F32);
-                x + (self.channels[&name].clone() - mean)
+                add_channels(x, self.channels[&name].clone() - mean)
             }
             _ => x,
         }

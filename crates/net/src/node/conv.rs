@@ -111,6 +111,28 @@ impl Conv {
         }
     }
 
+    /// As the kernels of [`certiseg_conv`] see it: a transposed convolution goes from the coarse map
+    /// to the fine one.
+    pub(crate) fn geometry(&self) -> certiseg_conv::Conv {
+        let (input, out) = match self.transposed {
+            true => (self.out, self.input),
+            false => (self.input, self.out),
+        };
+        certiseg_conv::Conv {
+            input,
+            out,
+            kernel: self.kernel,
+            stride: self.stride,
+            dilation: self.dilation,
+            groups: self.groups,
+            padding: self.padding,
+            wrap: match self.wrap {
+                Wrap::Zeros => certiseg_conv::Wrap::Zeros,
+                Wrap::Circular => certiseg_conv::Wrap::Circular,
+            },
+        }
+    }
+
     /// How the kernel follows from raw parameters.
     pub fn parametrisation(&self) -> Parametrisation {
         let shape = self.shape();

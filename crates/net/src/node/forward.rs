@@ -8,7 +8,7 @@ use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
 use burn::tensor::{DType, Device, Tensor, TensorCreationOptions, TensorData};
 
 use super::conv::{Conv, Wrap};
-use super::{Node, Slot, mix_name, normal_name, ops, shift_name, slots};
+use super::{Node, Slot, cpu, mix_name, normal_name, ops, shift_name, slots};
 
 /// Tensors of a network on a device: kernels by name, all else as (1, N, 1, 1).
 pub struct Weights {
@@ -59,7 +59,8 @@ pub fn forward(
             Node::Residual(conv) => residual(conv, x, weights),
             Node::Shift { .. } | Node::BatchNorm { .. } => center(node, x),
             Node::Center { name, .. } => {
-                x.clone() - ops::image_mean(x) + weights.channels[&shift_name(name)].clone()
+                let apart = x.clone() - ops::image_mean(x);
+                ops::add_channels(apart, weights.channels[&shift_name(name)].clone())
             }
             Node::MaxMin => ops::max_min(x),
             Node::GroupSort { size } => ops::group_sort(x, *size),
@@ -132,12 +133,30 @@ fn normalize(x: Tensor<4>, mean: &[f32], std: &[f32]) -> Tensor<4> {
 
 fn convolve(conv: &Conv, x: Tensor<4>, weights: &Weights) -> Tensor<4> {
     let kernel = weights.kernels[&conv.weight_name()].clone();
+    let bias = conv
+        .bias
+        .then(|| weights.channels[&conv.bias_name()].clone());
+    if cpu::takes(&x) {
+        let scale = f64::from(conv.scale);
+        let (x, by) = match conv.transposed {
+            true => {
+                let by = cpu::Convolution::adjoint(conv.geometry(), x.dims(), scale);
+                (x, by)
+            }
+            false => {
+                let (x, geometry) = bordered(conv, x);
+                let by = cpu::Convolution::plain(geometry, x.dims(), scale);
+                (x, by)
+            }
+        };
+        return cpu::convolution(x, kernel, bias, by);
+    }
     let mut y = match conv.transposed {
         true => adjoint(conv, x, kernel),
         false => plain(conv, x, kernel),
     };
-    if conv.bias {
-        y = y + weights.channels[&conv.bias_name()].clone();
+    if let Some(bias) = bias {
+        y = y + bias;
     }
     match conv.scale == 1.0 {
         true => y,
@@ -145,11 +164,32 @@ fn convolve(conv: &Conv, x: Tensor<4>, weights: &Weights) -> Tensor<4> {
     }
 }
 
+/// A map and the geometry of its convolution: circular borders that do not close are laid around
+/// the map itself.
+fn bordered(conv: &Conv, x: Tensor<4>) -> (Tensor<4>, certiseg_conv::Conv) {
+    let geometry = conv.geometry();
+    let [_, _, height, width] = x.dims();
+    match conv.wrap {
+        Wrap::Circular if !geometry.closes([height, width]) => {
+            let bare = certiseg_conv::Conv {
+                padding: 0,
+                wrap: certiseg_conv::Wrap::Zeros,
+                ..geometry
+            };
+            (ops::wrap(x, conv.padding), bare)
+        }
+        Wrap::Zeros | Wrap::Circular => (x, geometry),
+    }
+}
+
 fn residual(conv: &Conv, x: Tensor<4>, weights: &Weights) -> Tensor<4> {
-    let kernel = &weights.kernels[&conv.weight_name()];
+    let kernel = weights.kernels[&conv.weight_name()].clone();
     let bias = weights.channels[&conv.bias_name()].clone();
+    if cpu::takes(&x) {
+        return cpu::residual(x, kernel, bias, conv.geometry());
+    }
     let hidden = relu(plain(conv, x.clone(), kernel.clone()) + bias);
-    x - adjoint(conv, hidden, kernel.clone()).mul_scalar(2.0)
+    x - adjoint(conv, hidden, kernel).mul_scalar(2.0)
 }
 
 fn plain(conv: &Conv, x: Tensor<4>, kernel: Tensor<4>) -> Tensor<4> {

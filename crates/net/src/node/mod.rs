@@ -8,6 +8,7 @@
 
 mod check;
 mod conv;
+mod cpu;
 mod forward;
 mod ops;
 
@@ -16,6 +17,7 @@ pub use check::{check_nodes, check_size, total_stride};
 pub use conv::{Construction, Conv, Wrap};
 pub use forward::{Weights, forward, on, per_channel};
 pub(crate) use ops::ROOT;
+pub use ops::{add_channels, channel_means};
 
 use serde::{Deserialize, Serialize};
 

@@ -6,7 +6,7 @@ use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
 use burn::tensor::{Tensor, TensorData};
 
 use super::forward::on;
-use super::{Pooling, Resampling};
+use super::{Pooling, Resampling, cpu};
 
 /// Inside the root of l2 pooling: its derivative stays finite at 0.
 pub(crate) const ROOT: f64 = 1e-12;
@@ -16,8 +16,27 @@ pub fn image_mean(x: Tensor<4>) -> Tensor<4> {
     x.mean_dims(&[2, 3])
 }
 
+/// x plus one value per channel, (1, C, 1, 1).
+pub fn add_channels(x: Tensor<4>, values: Tensor<4>) -> Tensor<4> {
+    match cpu::takes(&x) {
+        true => cpu::add_channels(x, values),
+        false => x + values,
+    }
+}
+
+/// Mean over maps and pixels, (1, C, 1, 1), as running statistics read it: without a gradient.
+pub fn channel_means(x: Tensor<4>) -> Tensor<4> {
+    match cpu::takes(&x) {
+        true => cpu::channel_means(x),
+        false => x.detach().mean_dims(&[0, 2, 3]),
+    }
+}
+
 /// [max; min] of the two halves of the channels.
 pub fn max_min(x: Tensor<4>) -> Tensor<4> {
+    if cpu::takes(&x) {
+        return cpu::max_min(x);
+    }
     let [_, channels, _, _] = x.dims();
     let half = channels / 2;
     let a = x.clone().narrow(1, 0, half);
