@@ -136,21 +136,39 @@ fn convolve(conv: &Conv, x: Tensor<4>, weights: &Weights) -> Tensor<4> {
     let bias = conv
         .bias
         .then(|| weights.channels[&conv.bias_name()].clone());
-    if cpu::takes(&x) {
-        let scale = f64::from(conv.scale);
-        let (x, by) = match conv.transposed {
-            true => {
-                let by = cpu::Convolution::adjoint(conv.geometry(), x.dims(), scale);
-                (x, by)
-            }
-            false => {
-                let (x, geometry) = bordered(conv, x);
-                let by = cpu::Convolution::plain(geometry, x.dims(), scale);
-                (x, by)
-            }
-        };
-        return cpu::convolution(x, kernel, bias, by);
+    match cpu::takes(&x) {
+        true => convolve_by_kernels(conv, x, kernel, bias),
+        false => convolve_by_burn(conv, x, kernel, bias),
     }
+}
+
+pub(super) fn convolve_by_kernels(
+    conv: &Conv,
+    x: Tensor<4>,
+    kernel: Tensor<4>,
+    bias: Option<Tensor<4>>,
+) -> Tensor<4> {
+    let scale = f64::from(conv.scale);
+    let (x, by) = match conv.transposed {
+        true => {
+            let by = cpu::Convolution::adjoint(conv.geometry(), x.dims(), scale);
+            (x, by)
+        }
+        false => {
+            let (x, geometry) = bordered(conv, x);
+            let by = cpu::Convolution::plain(geometry, x.dims(), scale);
+            (x, by)
+        }
+    };
+    cpu::convolution(x, kernel, bias, by)
+}
+
+pub(super) fn convolve_by_burn(
+    conv: &Conv,
+    x: Tensor<4>,
+    kernel: Tensor<4>,
+    bias: Option<Tensor<4>>,
+) -> Tensor<4> {
     let mut y = match conv.transposed {
         true => adjoint(conv, x, kernel),
         false => plain(conv, x, kernel),
@@ -185,9 +203,18 @@ fn bordered(conv: &Conv, x: Tensor<4>) -> (Tensor<4>, certiseg_conv::Conv) {
 fn residual(conv: &Conv, x: Tensor<4>, weights: &Weights) -> Tensor<4> {
     let kernel = weights.kernels[&conv.weight_name()].clone();
     let bias = weights.channels[&conv.bias_name()].clone();
-    if cpu::takes(&x) {
-        return cpu::residual(x, kernel, bias, conv.geometry());
+    match cpu::takes(&x) {
+        true => cpu::residual(x, kernel, bias, conv.geometry()),
+        false => residual_by_burn(conv, x, kernel, bias),
     }
+}
+
+pub(super) fn residual_by_burn(
+    conv: &Conv,
+    x: Tensor<4>,
+    kernel: Tensor<4>,
+    bias: Tensor<4>,
+) -> Tensor<4> {
     let hidden = relu(plain(conv, x.clone(), kernel.clone()) + bias);
     x - adjoint(conv, hidden, kernel).mul_scalar(2.0)
 }
