@@ -15,6 +15,7 @@ mod error;
 pub mod evaluate;
 mod fcn;
 pub mod import;
+pub mod infer;
 pub mod layer;
 pub mod loss;
 pub mod network;

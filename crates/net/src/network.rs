@@ -8,11 +8,12 @@ use certiseg_cert::{
 };
 
 use crate::error::{Error, Result};
+use crate::infer::{Inference, Pool};
 use crate::node::{
     Conv, Node, Weights, Wrap, check_size, flow, forward, head, mix_name, normal_name, on,
     shift_name, slots, walk,
 };
-use crate::rounding::f64_error;
+use crate::rounding::Rounding;
 
 /// A network with plain weights: what is audited, stored, certified and attacked.
 #[derive(Clone, Debug, PartialEq)]
@@ -199,7 +200,6 @@ impl Network {
     pub fn on_device(&self, device: &Device, dtype: DType) -> OnDevice {
         OnDevice {
             nodes: self.nodes.clone(),
-            classes: self.classes(),
             weights: Weights::new(&self.nodes, &self.tensors, device, dtype, |x| x),
             device: device.clone(),
             dtype,
@@ -207,22 +207,22 @@ impl Network {
     }
 
     /// The network prepared for certified logits of pictures of one size: audited there, with f32
-    /// and f64 weights on the CPU.
+    /// and f64 passes on the CPU ([`Inference`]).
     ///
     /// # Errors
     /// Those of [`Network::audit`].
     pub fn certifier(&self, height: usize, width: usize) -> Result<Certifier> {
-        let device = Device::flex();
         let audit = self.audit(height, width)?;
         let head = self.head(height, width)?;
         let constant = head.as_ref().map_or(audit.lipschitz, |(_, l)| *l);
         Ok(Certifier {
             constant,
             head: head.map(|(head, _)| head),
+            rounding: Rounding::new(self, &audit),
             audit,
-            network: self.clone(),
-            single: self.on_device(&device, DType::F32),
-            double: self.on_device(&device, DType::F64),
+            classes: self.classes(),
+            single: Pool::new(Inference::new(self, height, width)?),
+            double: Pool::new(Inference::new(self, height, width)?),
             size: [height, width],
         })
     }
@@ -245,7 +245,6 @@ pub(crate) fn judged<'a>(conv: &Conv, kernel: &'a [f32]) -> cert::Conv<'a> {
 /// A network whose weights lie on a device.
 pub struct OnDevice {
     nodes: Vec<Node>,
-    classes: usize,
     weights: Weights,
     device: Device,
     dtype: DType,
@@ -276,26 +275,18 @@ impl OnDevice {
         let data = TensorData::new(image.to_vec(), [1, 3, height, width]);
         Ok(Tensor::from_data(data, on(&self.device, self.dtype)))
     }
-
-    /// Logits (K, H, W) of one picture, widened to f64.
-    ///
-    /// # Errors
-    /// As [`OnDevice::picture`]; [`Error::Device`] where the device fails to give the result back.
-    fn logits(&self, image: &[f32], height: usize, width: usize) -> Result<Vec<f64>> {
-        let logits = self.forward(self.picture(image, height, width)?);
-        floats(logits)
-    }
 }
 
 /// A network that gives logits with a bound on their error, for pictures of one size.
 pub struct Certifier {
-    network: Network,
     audit: Audit,
+    rounding: Rounding,
     head: Option<ClassHead>,
     /// Of the features before the head, or of all.
     constant: f64,
-    single: OnDevice,
-    double: OnDevice,
+    classes: usize,
+    single: Pool<f32>,
+    double: Pool<f64>,
     size: [usize; 2],
 }
 
@@ -344,22 +335,25 @@ impl Certifier {
     /// pass on this very picture, plus a rigorous bound on the error of that pass.
     ///
     /// # Errors
-    /// As [`OnDevice::picture`]; [`Error::Device`].
+    /// [`Error::ImageLength`].
     pub fn logits(&self, image: &[f32]) -> Result<Logits> {
         let [height, width] = self.size;
-        let values = self.single.logits(image, height, width)?;
-        let exact = self.double.logits(image, height, width)?;
-        let differences = values.iter().zip(&exact).map(|(f, e)| (f - e).abs());
-        // NaN loses every max: it stays in the logits, where the judge refuses it
-        let measured = differences.fold(0.0, f64::max);
+        let values = self
+            .single
+            .with(|pass| pass.forward(image).map(<[f32]>::to_vec))?;
+        let measured = self.double.with(|pass| {
+            let pairs = values.iter().zip(pass.forward(image)?);
+            let differences = pairs.map(|(&f, &e)| (f64::from(f) - e).abs());
+            // NaN loses every max: it stays in the logits, where the judge refuses it
+            Ok::<_, Error>(differences.fold(0.0, f64::max))
+        })?;
         let squares = image.iter().map(|&x| f64::from(x) * f64::from(x));
         // a sum of n squares is off by n roundoffs at most
         let norm = squares.sum::<f64>().sqrt() * (1.0 + image.len() as f64 * f64::EPSILON);
-        let derived = f64_error(&self.network, &self.audit, self.size, norm);
+        let derived = self.rounding.error(self.size, norm);
         Ok(Logits {
-            grid: Grid::new(self.single.classes, height, width)?,
-            // widened from f32 above: exact
-            values: values.into_iter().map(|v| v as f32).collect(),
+            grid: Grid::new(self.classes, height, width)?,
+            values,
             // beyond any f32 there is nothing to certify, and the judge wants a finite number
             eta: (measured + derived).next_up().min(f64::from(f32::MAX)),
         })
@@ -368,20 +362,21 @@ impl Certifier {
     /// Class per pixel by the f64 pass, ties to the lowest class: what certificates speak of.
     ///
     /// # Errors
-    /// As [`OnDevice::picture`]; [`Error::Device`].
+    /// [`Error::ImageLength`].
     pub fn classes(&self, image: &[f32]) -> Result<Vec<u8>> {
-        let [height, width] = self.size;
-        let logits = self.double.logits(image, height, width)?;
-        let pixels = height * width;
-        let best = |pixel: usize| {
-            let of = |class: u8| logits[usize::from(class) * pixels + pixel];
-            let classes = 1..self.double.classes.min(256) as u16;
-            classes.fold(0, |best, class| match of(class as u8) > of(best) {
-                true => class as u8,
-                false => best,
-            })
-        };
-        Ok((0..pixels).map(best).collect())
+        let pixels = self.size[0] * self.size[1];
+        let classes = self.classes.min(256) as u16;
+        self.double.with(|pass| {
+            let logits = pass.forward(image)?;
+            let best = |pixel: usize| {
+                let of = |class: u8| logits[usize::from(class) * pixels + pixel];
+                (1..classes).fold(0, |best, class| match of(class as u8) > of(best) {
+                    true => class as u8,
+                    false => best,
+                })
+            };
+            Ok((0..pixels).map(best).collect())
+        })
     }
 }
 

@@ -6,10 +6,14 @@
 //! γ_n = n·u/(1 − n·u), so by γ_n·‖|W|‖·B in l2, and ‖|W|‖² is at most the largest row sum times
 //! the largest column sum of |W| (Schur). Every other step rounds each entry a few times.
 
+use std::collections::BTreeMap;
+
 use certiseg_cert::{Audit, Method};
 
 use crate::network::Network;
-use crate::node::{Conv, Node, Pooling, ROOT, mix_name, normal_name, shift_name, side_after};
+use crate::node::{
+    Conv, Node, Pooling, ROOT, convolutions, mix_name, normal_name, shift_name, side_after,
+};
 
 /// Unit roundoff of f64.
 const U: f64 = f64::EPSILON / 2.0;
@@ -26,25 +30,47 @@ struct Size {
 /// Height and width.
 type Sides = [usize; 2];
 
-/// Bound on |computed − exact| of every logit of an f64 forward pass on a (3, `height`, `width`)
-/// picture of l2 norm at most `norm`; infinite where none can be given. `audit` is that of the
-/// network at this size.
-pub fn f64_error(network: &Network, audit: &Audit, [height, width]: Sides, norm: f64) -> f64 {
-    let start = Size { norm, error: 0.0 };
-    let walk = Walk { network, audit };
-    let (end, _) = walk.through(&network.nodes, start, [height, width]);
-    match end.error.is_finite() {
-        true => end.error,
-        false => f64::INFINITY,
+/// What the bound needs of a network, made once for all pictures of a size.
+pub struct Rounding {
+    network: Network,
+    /// By the name of the convolution.
+    kernels: BTreeMap<String, Kernel>,
+}
+
+/// What the bound needs of a convolution.
+struct Kernel {
+    /// The audited constant, its scale included.
+    lipschitz: f64,
+    /// ‖|W|‖ from above.
+    absolute: f64,
+    /// γ_n/u of its sums.
+    gamma: f64,
+}
+
+impl Rounding {
+    /// From the audit of the network at the size of the pictures.
+    pub fn new(network: &Network, audit: &Audit) -> Self {
+        let kernels = convolutions(&network.nodes).into_iter().map(|conv| {
+            let kernel = Kernel::of(conv, &network.tensors[&conv.weight_name()], audit);
+            (conv.name.clone(), kernel)
+        });
+        Self {
+            kernels: kernels.collect(),
+            network: network.clone(),
+        }
     }
-}
 
-struct Walk<'a> {
-    network: &'a Network,
-    audit: &'a Audit,
-}
+    /// Bound on |computed − exact| of every logit of an f64 forward pass on a (3, `height`,
+    /// `width`) picture of l2 norm at most `norm`; infinite where none can be given.
+    pub fn error(&self, [height, width]: Sides, norm: f64) -> f64 {
+        let start = Size { norm, error: 0.0 };
+        let (end, _) = self.through(&self.network.nodes, start, [height, width]);
+        match end.error.is_finite() {
+            true => end.error,
+            false => f64::INFINITY,
+        }
+    }
 
-impl Walk<'_> {
     /// The size of the map after the nodes, and its height and width.
     fn through(&self, nodes: &[Node], size: Size, sides: Sides) -> (Size, Sides) {
         nodes.iter().fold((size, sides), |(size, sides), node| {
@@ -169,8 +195,11 @@ impl Walk<'_> {
                 rounded(norm, factor * (error + end.error), 4.0 * norm)
             }
             Node::Residual(conv) => {
-                let lipschitz = self.constant(&conv.name);
-                let (absolute, gamma) = self.kernel(conv);
+                let &Kernel {
+                    lipschitz,
+                    absolute,
+                    gamma,
+                } = self.kernel(conv);
                 let bias = l2(self.tensor(conv.bias_name())) * root(sides);
                 // the constant is at least 2‖K‖² − 1; K is applied, then its adjoint, twice
                 let norm_of_k = ((lipschitz + 1.0) / 2.0).sqrt();
@@ -182,13 +211,16 @@ impl Walk<'_> {
                 rounded(sum, lipschitz * error, back + last)
             }
             Node::Conv(conv) => {
-                let lipschitz = self.constant(&conv.name);
+                let &Kernel {
+                    lipschitz,
+                    absolute,
+                    gamma,
+                } = self.kernel(conv);
                 let scale = f64::from(conv.scale.abs());
                 let bias = match conv.bias {
                     true => l2(self.tensor(conv.bias_name())) * root(next),
                     false => 0.0,
                 };
-                let (absolute, gamma) = self.kernel(conv);
                 let own = scale * (gamma * absolute * norm + 3.0 * bias);
                 rounded(lipschitz * norm + scale * bias, lipschitz * error, own)
             }
@@ -199,25 +231,25 @@ impl Walk<'_> {
         &self.network.tensors[&name]
     }
 
-    /// The audited constant of a layer, its scale included.
-    fn constant(&self, name: &str) -> f64 {
-        // other nodes may share the name of a convolution, but none of them is bounded by its kernel
-        let layers = self.audit.layers.iter();
-        let layers = layers.filter(|layer| layer.name == name && layer.method != Method::Rule);
-        let norms = layers.map(|layer| layer.norm);
-        norms.reduce(f64::max).unwrap_or(f64::INFINITY)
+    fn kernel(&self, conv: &Conv) -> &Kernel {
+        &self.kernels[&conv.name]
     }
+}
 
-    /// ‖|W|‖ from above, and γ_n/u of its sums.
-    fn kernel(&self, conv: &Conv) -> (f64, f64) {
-        let kernel = self.tensor(conv.weight_name());
+impl Kernel {
+    fn of(conv: &Conv, kernel: &[f32], audit: &Audit) -> Self {
+        // other nodes may share the name of a convolution, but none of them is bounded by its kernel
+        let layers = audit.layers.iter();
+        let layers = layers.filter(|layer| layer.name == conv.name && layer.method != Method::Rule);
+        let norms = layers.map(|layer| layer.norm);
         let [outer, inner, ..] = conv.shape().weight_shape();
         // products and sums of one output entry, and one each for bias and scale
         let terms = (conv.kernel * conv.kernel * conv.input.max(conv.out) + 3) as f64;
-        (
-            absolute_norm(kernel, outer, inner, conv.groups),
-            terms / (1.0 - terms * U),
-        )
+        Self {
+            lipschitz: norms.reduce(f64::max).unwrap_or(f64::INFINITY),
+            absolute: absolute_norm(kernel, outer, inner, conv.groups),
+            gamma: terms / (1.0 - terms * U),
+        }
     }
 }
 
@@ -260,7 +292,6 @@ fn absolute_norm(kernel: &[f32], outer: usize, inner: usize, groups: usize) -> f
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
 
     use crate::architecture::Architecture;
     use crate::parameters::Parameters;
@@ -274,7 +305,7 @@ mod tests {
     fn the_bound_is_far_below_f32_errors_and_grows_with_the_picture() {
         let network = network();
         let audit = network.audit(64, 64).unwrap();
-        let bound = |norm| f64_error(&network, &audit, [64, 64], norm);
+        let bound = |norm| Rounding::new(&network, &audit).error([64, 64], norm);
         // f32 passes of this network are off by about 1e-7
         assert!(bound(64.0) > 0.0 && bound(64.0) < 1e-8, "{}", bound(64.0));
         assert!(bound(640.0) > bound(64.0));
@@ -307,7 +338,7 @@ mod tests {
         ]);
         network.tensors.extend(added);
         let audit = network.audit(64, 64).unwrap();
-        assert!(f64_error(&network, &audit, [64, 64], 64.0) > 100.0);
+        assert!(Rounding::new(&network, &audit).error([64, 64], 64.0) > 100.0);
     }
 
     #[test]
@@ -330,7 +361,7 @@ mod tests {
             ]);
             let network = Network::new(nodes, tensors).unwrap();
             let audit = network.audit(4, 4).unwrap();
-            f64_error(&network, &audit, [4, 4], 10.0)
+            Rounding::new(&network, &audit).error([4, 4], 10.0)
         };
         assert_eq!(bound("a"), bound("other"));
     }
@@ -367,7 +398,7 @@ mod tests {
             });
             let network = Network::new(nodes.clone(), tensors.collect()).unwrap();
             let audit = network.audit(4, 4).unwrap();
-            f64_error(&network, &audit, [4, 4], 1.0)
+            Rounding::new(&network, &audit).error([4, 4], 1.0)
         };
         let concat = Node::Concat {
             branches: vec![Vec::new()],
