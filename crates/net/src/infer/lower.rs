@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use certiseg_conv::{self as conv, Activation, Direction, Packed};
+use certiseg_conv::{self as kernels, Activation, Direction, Packed};
 
 use super::bands::{Bands, tail};
 use super::plan::{Op, Place, Plan, Shape, Step, Values};
@@ -11,7 +11,7 @@ use super::{Number, ops};
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::node::{
-    Conv, Node, Part, Resampling, Wrap, label, mix_name, normal_name, shift_name, side_after, step,
+    Conv, Node, Part, Resampling, label, mix_name, normal_name, shift_name, side_after, step,
 };
 
 /// A node, and what is done in the same pass: a convolution takes in what follows it where that
@@ -307,7 +307,7 @@ impl<'a, T: Number> Lowering<'a, T> {
                 });
                 let bias = Some(self.values(&conv.bias_name()));
                 let inside = [Direction::Plain, Direction::Adjoint];
-                let geometry = geometry(conv);
+                let geometry = conv.geometry();
                 let [plain, adjoint] =
                     inside.map(|direction| self.kernel(conv, geometry, direction, place.shape));
                 let op = |(kernel, maps), bias, activation| Op::Conv {
@@ -391,11 +391,15 @@ impl<'a, T: Number> Lowering<'a, T> {
             true => Direction::Adjoint,
             false => Direction::Plain,
         };
-        let mut geometry = geometry(conv);
+        let mut geometry = conv.geometry();
+        if geometry.padding == 0 {
+            // nothing lies beyond the border
+            geometry.wrap = kernels::Wrap::Zeros;
+        }
         let mut x = x;
         let sides = [x.shape.height, x.shape.width];
-        if geometry.wrap == conv::Wrap::Circular && !geometry.closes(sides) {
-            geometry.wrap = conv::Wrap::Zeros;
+        if geometry.wrap == kernels::Wrap::Circular && !geometry.closes(sides) {
+            geometry.wrap = kernels::Wrap::Zeros;
             let by = std::mem::take(&mut geometry.padding);
             let wrapped = self.new_map(Shape {
                 height: x.shape.height + 2 * by,
@@ -423,10 +427,10 @@ impl<'a, T: Number> Lowering<'a, T> {
     fn kernel(
         &mut self,
         conv: &Conv,
-        geometry: conv::Conv,
+        geometry: kernels::Conv,
         direction: Direction,
         fine: Shape,
-    ) -> (Arc<Packed<T>>, conv::Maps) {
+    ) -> (Arc<Packed<T>>, kernels::Maps) {
         let maps = geometry.maps(1, [fine.height, fine.width]);
         let name = conv.weight_name();
         let network = self.network;
@@ -521,25 +525,4 @@ fn stays(parts: &[Part], from: Shape) -> Result<bool> {
 /// Values in the precision of the pass.
 fn wide<T: Number, C: FromIterator<T>>(values: &[f32]) -> C {
     values.iter().map(|&v| T::from(v)).collect()
-}
-
-/// The geometry of the kernel: of a transposed convolution the fine map is the result.
-fn geometry(conv: &Conv) -> conv::Conv {
-    let [input, out] = match conv.transposed {
-        true => [conv.out, conv.input],
-        false => [conv.input, conv.out],
-    };
-    conv::Conv {
-        input,
-        out,
-        kernel: conv.kernel,
-        stride: conv.stride,
-        dilation: conv.dilation,
-        groups: conv.groups,
-        padding: conv.padding,
-        wrap: match conv.wrap {
-            Wrap::Circular if conv.padding > 0 => conv::Wrap::Circular,
-            _ => conv::Wrap::Zeros,
-        },
-    }
 }
