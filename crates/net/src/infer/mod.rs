@@ -25,7 +25,7 @@ use crate::node::{Node, check_size, flow};
 use lower::Lowering;
 use plan::{Plan, Shape};
 
-/// Bytes of the maps that a band of the last layers needs; they are to stay in the second-level cache.
+/// Most bytes of the maps that a band of the last layers needs.
 const BAND: usize = 8 << 20;
 
 /// A network prepared for pictures of one size, with the memory of one pass.
