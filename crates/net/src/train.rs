@@ -284,7 +284,7 @@ pub fn train(
                 epoch * steps + step,
                 total - 1,
             );
-            let loss = state.learn(&nodes, &batch, rate)?;
+            let loss = state.learn(&nodes, batch, rate)?;
             state.step = step + 1;
             if let Some(loss) = loss {
                 losses += loss;
@@ -355,7 +355,7 @@ impl Batch {
 
 impl State {
     /// One step; the loss, or `None` where every pixel of the batch is void.
-    fn learn(&mut self, nodes: &[Node], batch: &Batch, rate: f64) -> Result<Option<f64>> {
+    fn learn(&mut self, nodes: &[Node], batch: Batch, rate: f64) -> Result<Option<f64>> {
         let device = Device::flex().autodiff();
         let [count, height, width] = batch.shape;
         let settings = &self.settings;
@@ -371,7 +371,7 @@ impl State {
         let weights = Weights::new(nodes, &effective.tensors, &device, DType::F32, |x| {
             x.require_grad()
         });
-        let data = TensorData::new(batch.images.clone(), [count, 3, height, width]);
+        let data = TensorData::new(batch.images, [count, 3, height, width]);
         let images = Tensor::from_data(data, on(&device, DType::F32));
 
         // the first batch sets the running statistics, later ones move them
@@ -405,7 +405,8 @@ impl State {
         let mut by_name = Values::new();
         let mut collect = |(name, leaf): (&String, &Tensor<4>)| -> Result<()> {
             if let Some(gradient) = leaf.grad_remove(&mut gradients) {
-                let values = floats(gradient)?.into_iter().map(|g| g as f32).collect();
+                let data = gradient.try_into_data().map_err(Error::device)?;
+                let values = data.try_into_vec().map_err(Error::device)?;
                 by_name.insert(name.clone(), values);
             }
             Ok(())

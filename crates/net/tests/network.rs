@@ -192,6 +192,23 @@ fn training_lowers_the_loss_and_a_resumed_run_equals_an_unbroken_one() {
 }
 
 #[test]
+fn a_training_gives_the_same_bits_on_any_number_of_threads() {
+    let (settings, samples) = tiny(1);
+    let trained = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        pool.build().unwrap().install(|| {
+            let mut state = State::start(settings.clone()).unwrap();
+            let ended = train(&mut state, &samples, &[], &mut |_, _| {
+                ControlFlow::Continue(())
+            });
+            assert!(ended.unwrap().is_continue());
+            state
+        })
+    };
+    assert_eq!(trained(1), trained(4));
+}
+
+#[test]
 fn a_model_file_holds_the_very_network() {
     let network = small(Preset::Paper, 4);
     let dir = tempfile::tempdir().unwrap();

@@ -4,6 +4,7 @@
 //! none.
 
 mod autodiff;
+mod buffers;
 mod plain;
 #[cfg(test)]
 mod tests;

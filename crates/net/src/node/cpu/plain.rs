@@ -6,7 +6,7 @@ use burn::tensor::{DType, TensorData};
 use certiseg_conv::{self as kernels, Activation, After, Direction, Element, Packed};
 use rayon::prelude::*;
 
-use super::{Convolution, Layers};
+use super::{Convolution, Layers, buffers};
 
 /// Entries that are worth a task of their own.
 const SHARE: usize = 1 << 14;
@@ -19,12 +19,14 @@ trait Real: Element {
     fn entries_mut(tensor: &mut FlexTensor) -> &mut [Self];
     /// A tensor of these entries, which are not copied.
     fn tensor(entries: Vec<Self>, shape: [usize; 4]) -> FlexTensor;
+    /// Its name.
+    const DTYPE: DType;
     /// The nearest number.
     fn nearest(value: f64) -> Self;
 }
 
 macro_rules! real {
-    ($t:ty) => {
+    ($t:ty, $dtype:expr) => {
         impl Real for $t {
             fn entries(tensor: &FlexTensor) -> &[Self] {
                 tensor.storage()
@@ -35,6 +37,7 @@ macro_rules! real {
             fn tensor(entries: Vec<Self>, shape: [usize; 4]) -> FlexTensor {
                 FlexTensor::from_data(TensorData::new(entries, shape))
             }
+            const DTYPE: DType = $dtype;
             fn nearest(value: f64) -> Self {
                 value as $t
             }
@@ -42,8 +45,8 @@ macro_rules! real {
     };
 }
 
-real!(f32);
-real!(f64);
+real!(f32, DType::F32);
+real!(f64, DType::F64);
 
 /// Calls a function of one precision with that of a tensor.
 macro_rules! in_precision_of {
@@ -127,10 +130,10 @@ fn apply_in<T: Real>(
         activation,
         shift: None,
     };
-    let shape = by.result();
-    let mut y = vec![T::ZERO; shape.iter().product()];
-    packed.apply(&by.maps, T::entries(&x), &after, &mut y);
-    T::tensor(y, shape)
+    let mut y = buffers::take(by.result(), T::DTYPE);
+    packed.apply(&by.maps, T::entries(&x), &after, T::entries_mut(&mut y));
+    buffers::give_back(x);
+    y
 }
 
 /// Gradient in the kernel, from what the convolution read and the gradient in what it made.
@@ -148,9 +151,10 @@ fn kernel_gradient_in<T: Real>(
         Direction::Adjoint => (gradient, x),
     };
     let [fine, coarse] = [fine, coarse].map(dense);
-    let [fine, coarse] = [&fine, &coarse].map(T::entries);
-    let mut kernel = kernels::weight_gradient(&by.conv, &by.maps, fine, coarse);
+    let [x, y] = [&fine, &coarse].map(T::entries);
+    let mut kernel = kernels::weight_gradient(&by.conv, &by.maps, x, y);
     scale(&mut kernel, by.scale);
+    [fine, coarse].map(buffers::give_back);
     T::tensor(kernel, by.kernel())
 }
 
@@ -171,15 +175,22 @@ fn channel_sums_in<T: Real>(x: FlexTensor, factor: f64) -> FlexTensor {
     let x = dense(x);
     let mut sums = kernels::channel_sums(channels, height * width, T::entries(&x));
     scale(&mut sums, factor);
+    buffers::give_back(x);
     T::tensor(sums, [1, channels, 1, 1])
 }
 
 fn max_min_in<T: Real>(x: FlexTensor) -> FlexTensor {
     let shape @ [_, channels, height, width] = dims(&x);
     let x = dense(x);
-    let mut y = vec![T::ZERO; shape.iter().product()];
-    kernels::max_min(channels, height * width, T::entries(&x), &mut y);
-    T::tensor(y, shape)
+    let mut y = buffers::take(shape, T::DTYPE);
+    kernels::max_min(
+        channels,
+        height * width,
+        T::entries(&x),
+        T::entries_mut(&mut y),
+    );
+    buffers::give_back(x);
+    y
 }
 
 /// Gradient of MaxMin in its input.
@@ -192,6 +203,7 @@ fn max_min_backward_in<T: Real>(x: FlexTensor, gradient: FlexTensor) -> FlexTens
     let (x, mut gradient) = (dense(x), dense(gradient));
     let entries = T::entries_mut(&mut gradient);
     kernels::max_min_backward(channels, height * width, T::entries(&x), entries);
+    buffers::give_back(x);
     gradient
 }
 
@@ -258,5 +270,6 @@ fn pairwise_in<T: Real>(a: FlexTensor, b: FlexTensor, how: Pairwise) -> FlexTens
             pairs.for_each(|(a, &b)| *a = if b > T::ZERO { *a } else { T::ZERO })
         }
     }
+    buffers::give_back(b);
     a
 }
