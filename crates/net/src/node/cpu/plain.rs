@@ -154,7 +154,9 @@ fn kernel_gradient_in<T: Real>(
     let [x, y] = [&fine, &coarse].map(T::entries);
     let mut kernel = kernels::weight_gradient(&by.conv, &by.maps, x, y);
     scale(&mut kernel, by.scale);
-    [fine, coarse].map(buffers::give_back);
+    for map in [fine, coarse] {
+        buffers::give_back(map);
+    }
     T::tensor(kernel, by.kernel())
 }
 
