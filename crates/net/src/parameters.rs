@@ -1,6 +1,7 @@
 //! What training changes: raw parameters and running statistics; from them the effective tensors of
 //! a step (f32, with the way back for gradients) and the baked network (f64, then rounded).
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
@@ -60,8 +61,12 @@ impl Parameters {
 
     /// Effective tensors in f32, all in parallel.
     pub fn effective(&self, nodes: &[Node]) -> Effective {
-        let made: Vec<_> = slots(nodes)
+        let mut slots = slots(nodes);
+        // one by one, the largest first: none is left to the end alone
+        slots.sort_by_key(|slot| Reverse(slot.parametrisation.raw_len()));
+        let made: Vec<_> = slots
             .into_par_iter()
+            .with_max_len(1)
             .map(|slot| {
                 let (values, tape) = slot.parametrisation.weight(&self.raw[&slot.name]);
                 (slot.name, values, (slot.parametrisation, tape))
@@ -88,8 +93,11 @@ impl Parameters {
 impl Effective {
     /// Gradients in the raw parameters, from gradients in the effective tensors.
     pub fn backward(&self, gradients: Values) -> Values {
+        let mut gradients: Vec<_> = gradients.into_iter().collect();
+        gradients.sort_by_key(|(_, gradient)| Reverse(gradient.len()));
         gradients
             .into_par_iter()
+            .with_max_len(1)
             .map(|(name, gradient)| {
                 let (parametrisation, tape) = &self.tapes[&name];
                 let gradient = parametrisation.backward(tape, &gradient);

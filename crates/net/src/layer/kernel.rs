@@ -15,15 +15,6 @@ pub struct Kernel<T> {
     pub taps: Vec<Matrix<T>>,
 }
 
-/// The axis along which a kernel grows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Axis {
-    /// Down the image.
-    Vertical,
-    /// Along a row.
-    Horizontal,
-}
-
 impl<T: Real> Kernel<T> {
     /// All taps zero.
     pub fn zeros(height: usize, width: usize, out: usize, input: usize) -> Self {
@@ -113,99 +104,11 @@ impl<T: Real> Kernel<T> {
             }
         }
     }
-
-    /// Applies the two-tap kernel [N, I − N] along `axis` after `self`: the result is one tap
-    /// longer, `K′[j] = K[j−1] + N·(K[j] − K[j−1])`. Orthogonal where `projector` N is one.
-    pub fn shift_by_projector(&self, axis: Axis, projector: &Matrix<T>) -> Self {
-        let mut result = self.delayed(axis);
-        for (tap, difference) in result.taps.iter_mut().zip(&self.difference(axis).taps) {
-            tap.add_product(1.0, projector, Side::Plain, difference, Side::Plain);
-        }
-        result
-    }
-
-    /// Gradients in `self` and in the (symmetric) projector, from the gradient in the result of
-    /// [`Kernel::shift_by_projector`].
-    pub fn shift_by_projector_backward(
-        &self,
-        axis: Axis,
-        projector: &Matrix<T>,
-        gradient: &Self,
-    ) -> (Self, Matrix<T>) {
-        let [out, input] = [self.taps[0].rows, self.taps[0].cols];
-        let mut first = Self::zeros(self.height, self.width, out, input);
-        let mut in_projector = Matrix::zeros(projector.rows, projector.cols);
-        let differences = self.difference(axis);
-        for (j, (g, difference)) in gradient.taps.iter().zip(&differences.taps).enumerate() {
-            in_projector.add_product(1.0, g, Side::Plain, difference, Side::Transposed);
-            let mut in_difference = Matrix::zeros(out, input);
-            in_difference.add_product(1.0, projector, Side::Transposed, g, Side::Plain);
-            if let Some(here) = self.source(axis, j, 0) {
-                first.taps[here].add_scaled(1.0, &in_difference);
-            }
-            if let Some(before) = self.source(axis, j, 1) {
-                first.taps[before].add_scaled(1.0, g);
-                first.taps[before].add_scaled(-1.0, &in_difference);
-            }
-        }
-        (first, in_projector)
-    }
-
-    /// `K[j] − K[j−1]` along `axis`, one tap longer than K.
-    fn difference(&self, axis: Axis) -> Self {
-        let mut result = self.delayed(axis);
-        for (j, tap) in result.taps.iter_mut().enumerate() {
-            *tap = tap.scaled(-1.0);
-            if let Some(here) = self.source(axis, j, 0) {
-                tap.add_scaled(1.0, &self.taps[here]);
-            }
-        }
-        result
-    }
-
-    /// `K[j−1]` along `axis`, one tap longer than K.
-    fn delayed(&self, axis: Axis) -> Self {
-        let (height, width) = match axis {
-            Axis::Vertical => (self.height + 1, self.width),
-            Axis::Horizontal => (self.height, self.width + 1),
-        };
-        let mut result = Self::zeros(height, width, self.taps[0].rows, self.taps[0].cols);
-        for j in 0..result.taps.len() {
-            if let Some(before) = self.source(axis, j, 1) {
-                result.taps[j] = self.taps[before].clone();
-            }
-        }
-        result
-    }
-
-    /// The tap of `self` that lies `back` before tap `j` of the kernel one longer along `axis`.
-    fn source(&self, axis: Axis, j: usize, back: usize) -> Option<usize> {
-        let width = match axis {
-            Axis::Vertical => self.width,
-            Axis::Horizontal => self.width + 1,
-        };
-        let (mut row, mut col) = (j / width, j % width);
-        match axis {
-            Axis::Vertical => row = row.checked_sub(back)?,
-            Axis::Horizontal => col = col.checked_sub(back)?,
-        }
-        (row < self.height && col < self.width).then_some(row * self.width + col)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rng::Rng;
-
-    fn random(height: usize, width: usize, out: usize, input: usize, seed: u64) -> Kernel<f64> {
-        let mut rng = Rng::new(seed);
-        let mut kernel = Kernel::zeros(height, width, out, input);
-        for tap in &mut kernel.taps {
-            tap.data.iter_mut().for_each(|x| *x = rng.normal());
-        }
-        kernel
-    }
 
     #[test]
     fn layouts_are_inverse() {
@@ -224,30 +127,5 @@ mod tests {
         };
         let product = line(&[1.0, 2.0]).then(&line(&[3.0, -1.0, 4.0]));
         assert_eq!(product, line(&[3.0, 5.0, 2.0, 8.0]));
-    }
-
-    #[test]
-    fn the_projector_step_is_composition_with_its_two_taps() {
-        let kernel = random(2, 3, 4, 3, 1);
-        let projector = {
-            let p = random(1, 1, 4, 2, 2).taps.remove(0);
-            p.times_transposed(&p)
-        };
-        let mut complement = Matrix::identity(4, 4);
-        complement.add_scaled(-1.0, &projector);
-        for (axis, [height, width]) in [(Axis::Vertical, [2, 1]), (Axis::Horizontal, [1, 2])] {
-            let two = Kernel {
-                height,
-                width,
-                taps: vec![projector.clone(), complement.clone()],
-            };
-            let expected = kernel.then(&two);
-            let got = kernel.shift_by_projector(axis, &projector);
-            assert_eq!([got.height, got.width], [expected.height, expected.width]);
-            for (a, b) in got.to_oihw().iter().zip(expected.to_oihw()) {
-                // entries of order 10, a few f64 roundings
-                assert!((a - b).abs() < 1e-12);
-            }
-        }
     }
 }

@@ -22,7 +22,9 @@ pub trait Real:
     fn from_f64(value: f64) -> Self;
     /// Widens to f64, exact.
     fn to_f64(self) -> f64;
-    /// Residual ‖WᵀW − I‖_F per √columns at which one last Björck step, which squares it, follows.
+    /// Distance from 1 to the next larger number.
+    const EPSILON: f64;
+    /// Share of a vector that is left when nothing but rounding is.
     const CONVERGED: f64;
     /// Most Krylov rounds of a norm estimate: one in training, where it runs at every step.
     const ROUNDS: usize;
@@ -35,6 +37,7 @@ impl Real for f32 {
     fn to_f64(self) -> f64 {
         f64::from(self)
     }
+    const EPSILON: f64 = f32::EPSILON as f64;
     const CONVERGED: f64 = 1e-4;
     const ROUNDS: usize = 1;
 }
@@ -46,6 +49,7 @@ impl Real for f64 {
     fn to_f64(self) -> f64 {
         self
     }
+    const EPSILON: f64 = f64::EPSILON;
     const CONVERGED: f64 = 1e-9;
     const ROUNDS: usize = 30;
 }
@@ -91,9 +95,13 @@ impl<T: Real> Matrix<T> {
     /// The transposed matrix.
     pub fn transposed(&self) -> Self {
         let mut result = Self::zeros(self.cols, self.rows);
-        for (r, row) in self.data.chunks_exact(self.cols).enumerate() {
-            for (c, &value) in row.iter().enumerate() {
-                result.data[c * self.rows + r] = value;
+        // bands of 16 rows: the reads stay in few cache lines, the writes fill theirs
+        for band in (0..self.rows).step_by(16) {
+            let rows = band..self.rows.min(band + 16);
+            for c in 0..self.cols {
+                for r in rows.clone() {
+                    result.data[c * self.rows + r] = self.data[r * self.cols + c];
+                }
             }
         }
         result
@@ -162,6 +170,24 @@ impl<T: Real> Matrix<T> {
         }
     }
 
+    /// `self += value · I` for a square matrix.
+    pub fn add_diagonal(&mut self, value: f64) {
+        assert_eq!(self.rows, self.cols, "the diagonal of a square");
+        let value = T::from_f64(value);
+        for entry in self.data.iter_mut().step_by(self.cols + 1) {
+            *entry += value;
+        }
+    }
+
+    /// `(self + selfᵀ)/2` in place of a square matrix.
+    pub fn symmetrise(&mut self) {
+        let mirrored = self.transposed();
+        let half = T::from_f64(0.5);
+        for (a, &b) in self.data.iter_mut().zip(&mirrored.data) {
+            *a = half * (*a + b);
+        }
+    }
+
     /// `factor · self`.
     pub fn scaled(&self, factor: f64) -> Self {
         let factor = T::from_f64(factor);
@@ -171,8 +197,7 @@ impl<T: Real> Matrix<T> {
 
     /// Frobenius norm, summed in f64.
     pub fn frobenius(&self) -> f64 {
-        let squares = self.data.iter().map(|x| x.to_f64() * x.to_f64());
-        squares.sum::<f64>().sqrt()
+        dot(&self.data, &self.data).sqrt()
     }
 
     /// rows, columns, row stride, column stride of the operand.
@@ -187,7 +212,18 @@ impl<T: Real> Matrix<T> {
 
 /// ⟨a, b⟩, summed in f64.
 pub(super) fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a.to_f64() * b.to_f64()).sum()
+    let product = |(a, b): (&T, &T)| a.to_f64() * b.to_f64();
+    let (eights, rest) = a.as_chunks::<8>();
+    let (other_eights, other_rest) = b.as_chunks::<8>();
+    // eight sums side by side: one alone waits for each addition
+    let mut sums = [0.0; 8];
+    for (a, b) in eights.iter().zip(other_eights) {
+        for (sum, pair) in sums.iter_mut().zip(a.iter().zip(b)) {
+            *sum += product(pair);
+        }
+    }
+    let rest: f64 = rest.iter().zip(other_rest).map(product).sum();
+    sums.iter().sum::<f64>() + rest
 }
 
 /// How an operand enters a product.

@@ -87,7 +87,8 @@ impl Orthogonaliser {
 
     /// [`Orthogonaliser::apply`] on every matrix of a list, in parallel.
     pub fn apply_all<T: Real>(self, xs: &[Matrix<T>]) -> Vec<(Matrix<T>, Tape<T>)> {
-        xs.par_iter().map(|x| self.apply(x)).collect()
+        let xs = xs.par_iter().with_max_len(1);
+        xs.map(|x| self.apply(x)).collect()
     }
 
     /// Raw start values of a `rows` x `cols` matrix, row after row, whose image is orthonormal and

@@ -25,8 +25,7 @@ const CONVERGED: f64 = 1e-9;
 /// The polar factor of a tall matrix; a zero matrix is its own.
 pub(super) fn polar_factor(x: &Matrix<f64>) -> Image {
     let (x, largest) = unit(x);
-    let scale = bjorck::scale(&x);
-    let x = x.scaled(1.0 / scale);
+    let (x, _, scale) = bjorck::scaled(x);
     let size = x.cols;
     let identity = Matrix::identity(size, size);
     let mut y = x.transposed_times(&x);
@@ -47,9 +46,11 @@ pub(super) fn polar_factor(x: &Matrix<f64>) -> Image {
         }
     }
     let rough = x.times(&z);
-    let w = bjorck::step(&rough, &rough.transposed_times(&rough));
+    let defect = bjorck::defect_of(&rough);
+    let last = bjorck::Step::bjorck(rough, defect);
+    let w = last.image();
     let back = move |g: &Matrix<f64>| {
-        let g = bjorck::step_backward(&rough, g);
+        let g = last.backward(g);
         // W = X·Z
         let mut in_x = g.times_transposed(&z);
         let mut in_y = Matrix::zeros(size, size);
