@@ -217,6 +217,8 @@ struct Reads {
     /// Per tap read and vector, the end of its runs.
     ends: Vec<usize>,
     runs: Vec<Run>,
+    /// Those of the tap that reads the lowest row.
+    lowest: std::ops::Range<usize>,
     /// Every vector is one full run.
     full: bool,
 }
@@ -337,6 +339,13 @@ impl<T: Element> Tiles<'_, T> {
         }
         let full = |run: &Run| run.mask == u32::MAX >> (32 - S::LANES);
         reads.full = reads.runs.len() == reads.ends.len() && reads.runs.iter().all(full);
+        // shifts rise or fall from tap to tap
+        let (end, count) = (reads.runs.len(), reads.ends.len());
+        reads.lowest = match (reads.runs.first(), reads.runs.last()) {
+            (Some(first), Some(last)) if first.at > last.at => 0..reads.ends[vectors - 1],
+            _ if count > vectors => reads.ends[count - vectors - 1]..end,
+            _ => 0..end,
+        };
     }
 
     /// Appends the runs that a tap reads for a piece.
@@ -392,6 +401,13 @@ impl<T: Element> Tiles<'_, T> {
         let width = vectors * S::LANES;
         for (c, channel) in block.clone().enumerate() {
             let source = self.source[channel * pixels..][..pixels].as_ptr();
+            // the next tile reads what follows; the rows above were read before
+            for run in &reads.runs[reads.lowest.clone()] {
+                // SAFETY: an address is enough
+                unsafe {
+                    S::prefetch(source.wrapping_offset(run.at + width as isize));
+                }
+            }
             // SAFETY: lanes in a mask are pixels of the channel; the target holds
             // taps · block · width entries
             unsafe {

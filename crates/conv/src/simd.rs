@@ -71,6 +71,11 @@ pub trait Simd: Copy {
     /// # Safety
     /// The processor must have the instructions.
     unsafe fn fma(self, factor: Self, sum: Self) -> Self;
+    /// Asks for the cache line of an address, which need not exist.
+    ///
+    /// # Safety
+    /// The processor must have the instructions.
+    unsafe fn prefetch(_from: *const Self::Element) {}
 }
 
 /// What the processor offers.
@@ -265,6 +270,10 @@ mod x86 {
                 #[inline(always)]
                 unsafe fn fma(self, factor: Self, sum: Self) -> Self {
                     Self(unsafe { $fma(self.0, factor.0, sum.0) })
+                }
+                #[inline(always)]
+                unsafe fn prefetch(from: *const $t) {
+                    unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
                 }
             }
         };
