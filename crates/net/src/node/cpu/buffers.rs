@@ -79,3 +79,24 @@ fn spoiled(mut tensor: FlexTensor) -> FlexTensor {
     }
     tensor
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::TensorMetadata;
+
+    use super::*;
+
+    #[test]
+    fn memory_is_kept_only_where_nobody_else_holds_it() {
+        // a size that no other test makes
+        let shape = [1, 1, 613, 7];
+        let tensor = take(shape, DType::F32);
+        let (at, shared) = (tensor.bytes().as_ptr(), tensor.clone());
+        give_back(tensor);
+        assert_ne!(take(shape, DType::F32).bytes().as_ptr(), at);
+        give_back(shared);
+        let again = take([7, 1, 1, 613], DType::F32);
+        assert_eq!(again.bytes().as_ptr(), at);
+        assert_eq!(again.shape().dims(), [7, 1, 1, 613]);
+    }
+}
