@@ -16,8 +16,7 @@ pub(crate) use check::{LARGEST, flow, label, side_after, step};
 pub use check::{check_nodes, check_size, total_stride};
 pub use conv::{Construction, Conv, Wrap};
 pub use forward::{Weights, forward, on, per_channel};
-pub(crate) use ops::ROOT;
-pub use ops::{add_channels, channel_means};
+pub(crate) use ops::{ROOT, add_channels, channel_means};
 
 use serde::{Deserialize, Serialize};
 
