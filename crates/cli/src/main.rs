@@ -17,6 +17,7 @@ mod output;
 mod picture;
 mod progress;
 mod region;
+mod settings;
 mod source;
 
 use std::process::ExitCode;
@@ -43,6 +44,8 @@ enum Verb {
     Certify(cmd::certify::Certify),
     /// Attack a model and check that no attack beats its certificate
     Attack(cmd::attack::Attack),
+    /// Time a training step or an inference, and show where the time goes
+    Bench(cmd::bench::Bench),
     /// What a model is; its way in and out (ONNX, safetensors, graph files)
     #[command(subcommand)]
     Model(cmd::model::Model),
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Verb::Audit(audit) => audit.run(),
         Verb::Certify(certify) => certify.run(),
         Verb::Attack(attack) => attack.run(),
+        Verb::Bench(bench) => bench.run(),
         Verb::Model(model) => model.run(),
         Verb::Data(data) => data.run(),
     };

@@ -56,6 +56,15 @@ impl Progress {
         }
     }
 
+    /// Counts one more thing with every call.
+    pub fn counter(&self) -> impl FnMut() {
+        let mut done = 0;
+        move || {
+            done += 1;
+            self.set(done, "");
+        }
+    }
+
     /// Prints a line of its own, above a bar.
     pub fn say(&self, line: &str) {
         match &self.view {

@@ -44,12 +44,35 @@ impl<T: Element> Packed<T> {
         let inside = conv.groups == 1 || after.activation != Activation::MaxMin;
         let linear = After::default();
         let in_tile = if inside { after } else { &linear };
-        let planes = match self.direction {
-            Direction::Plain if conv.stride > 1 => Planes::new(from, conv.stride),
-            _ => Planes::new(from, 1),
-        };
-        let unfolded = (planes.stride > 1).then(|| planes.unfold(x));
-        let source = unfolded.as_deref().unwrap_or(x);
+        match self.direction {
+            Direction::Plain if conv.stride > 1 => {
+                let planes = Planes::new(from, conv.stride);
+                scratch::with(x.len(), |unfolded| {
+                    planes.unfold(x, unfolded);
+                    self.tiles(maps.batch, &planes, unfolded, in_tile, to, y);
+                });
+            }
+            _ => self.tiles(maps.batch, &Planes::new(from, 1), x, in_tile, to, y),
+        }
+        if !inside {
+            after.apply(all_made, to_pixels, y);
+        }
+    }
+
+    /// All tiles, in parallel; lengths were checked.
+    fn tiles(
+        &self,
+        batch: usize,
+        planes: &Planes,
+        source: &[T],
+        after: &After<T>,
+        to: [usize; 2],
+        y: &mut [T],
+    ) {
+        let conv = &self.conv;
+        let [read, made] = self.channels();
+        let [all_read, all_made] = [read, made].map(|c| c * conv.groups);
+        let [from_pixels, to_pixels] = [planes.from, to].map(|[h, w]| h * w);
         let result = Shared(y.as_mut_ptr());
         let [lanes, _, vectors] = self.isa.tile::<T>();
         for phases in &self.rows {
@@ -63,11 +86,9 @@ impl<T: Element> Packed<T> {
             // as even as can be, so that the last tile is not a rest
             let vectors = chunks.div_ceil(chunks.div_ceil(vectors));
             let tiles = chunks.div_ceil(vectors);
-            let per_task = (tiles * maps.batch * conv.groups)
-                .div_ceil(TASKS)
-                .min(tiles);
+            let per_task = (tiles * batch * conv.groups).div_ceil(TASKS).min(tiles);
             let tasks = tiles.div_ceil(per_task);
-            let all = 0..maps.batch * conv.groups * tasks;
+            let all = 0..batch * conv.groups * tasks;
             let rows = made.next_multiple_of(self.isa.tile::<T>()[1]);
             let depth = |phase: &PackedPhase<T>| {
                 let taps = phase.phase.taps.len();
@@ -87,8 +108,8 @@ impl<T: Element> Packed<T> {
                     let job = Tiles {
                         packed: self,
                         phases,
-                        after: in_tile,
-                        planes: &planes,
+                        after,
+                        planes,
                         source: &source[(map * all_read + group * read) * from_pixels..]
                             [..read * from_pixels],
                         result: &result,
@@ -109,9 +130,6 @@ impl<T: Element> Packed<T> {
                     }
                 });
             });
-        }
-        if !inside {
-            after.apply(all_made, to_pixels, y);
         }
     }
 }
@@ -147,9 +165,8 @@ impl Planes {
         }
     }
 
-    fn unfold<T: Element>(&self, x: &[T]) -> Vec<T> {
+    fn unfold<T: Element>(&self, x: &[T], unfolded: &mut [T]) {
         let [height, width] = self.from;
-        let mut unfolded = vec![T::ZERO; x.len()];
         let channels = unfolded.par_chunks_exact_mut(height * width);
         let channels = channels.zip(x.par_chunks_exact(height * width));
         channels.with_min_len(4).for_each(|(target, x)| {
@@ -163,7 +180,6 @@ impl Planes {
                 }
             }
         });
-        unfolded
     }
 }
 

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use crate::scratch;
 use crate::shape::{Conv, Direction, Maps, Tap, Wrap, phases};
 use crate::simd::{Element, Isa, Job, Simd};
 
@@ -91,43 +92,42 @@ pub(crate) fn on<T: Element>(
         true => (fine, coarse, fine_pixels),
         false => (coarse, fine, coarse_pixels),
     };
-    let mut transposed = vec![T::ZERO; maps.batch * conv.groups * blocks * pixels * width];
-    let block = transposed.par_chunks_exact_mut(pixels * width).enumerate();
-    block.for_each(|(at, target)| {
-        let (group, block) = (at / blocks, at % blocks);
-        let channels = group * across + block * width..(group + 1) * across;
-        let job = Transpose {
-            source: &in_vectors[channels.start * pixels..channels.end * pixels],
-            pixels,
-            width,
-            target,
-        };
-        // SAFETY: the instructions are among those found on this processor
-        unsafe {
-            isa.run(job);
-        }
-    });
-
-    let taps = phases(conv, Direction::Plain).swap_remove(0).taps;
-    let outer = Outer {
-        conv,
-        maps,
-        taps: &taps,
-        in_rows,
-        in_vectors: &transposed,
-        fine_in_vectors,
-        vectors,
-        blocks,
-        down,
-    };
     let segments = segments(conv, maps);
     let panels = down.div_ceil(rows);
     let per_task = panels.div_ceil(TASKS.div_ceil(segments.len()));
     let shares = panels.div_ceil(per_task);
     let per_tap = blocks * per_task * rows * width;
-    let parts: Vec<Vec<T>> = (0..conv.groups * shares * segments.len())
-        .into_par_iter()
-        .map(|task| {
+    let taps = phases(conv, Direction::Plain).swap_remove(0).taps;
+    let entries = maps.batch * conv.groups * blocks * pixels * width;
+    let parts: Vec<Vec<T>> = scratch::with(entries, |transposed| {
+        let block = transposed.par_chunks_exact_mut(pixels * width).enumerate();
+        block.for_each(|(at, target)| {
+            let (group, block) = (at / blocks, at % blocks);
+            let channels = group * across + block * width..(group + 1) * across;
+            let job = Transpose {
+                source: &in_vectors[channels.start * pixels..channels.end * pixels],
+                pixels,
+                width,
+                target,
+            };
+            // SAFETY: the instructions are among those found on this processor
+            unsafe {
+                isa.run(job);
+            }
+        });
+        let outer = Outer {
+            conv,
+            maps,
+            taps: &taps,
+            in_rows,
+            in_vectors: transposed,
+            fine_in_vectors,
+            vectors,
+            blocks,
+            down,
+        };
+        let tasks = (0..conv.groups * shares * segments.len()).into_par_iter();
+        let parts = tasks.map(|task| {
             let (share, segment) = (task / segments.len(), task % segments.len());
             let mut part = vec![T::ZERO; taps.len() * per_tap];
             let first = share % shares * per_task;
@@ -144,8 +144,9 @@ pub(crate) fn on<T: Element>(
                 isa.run(job);
             }
             part
-        })
-        .collect();
+        });
+        parts.collect()
+    });
 
     let mut gradient = vec![T::ZERO; conv.weights()];
     let kernels = gradient

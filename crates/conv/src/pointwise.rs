@@ -43,7 +43,10 @@ pub fn max_min_backward<T: Element>(channels: usize, pixels: usize, x: &[T], gra
         let (a, b) = x.split_at(map / 2);
         let (first, second) = gradient.split_at_mut(map / 2);
         for ((g, h), (a, b)) in first.iter_mut().zip(second).zip(a.iter().zip(b)) {
-            (*g, *h) = if a > b { (*g, *h) } else { (*h, *g) };
+            // two choices of numbers, not one of places: the compiler makes vectors of them
+            let (first, second, stays) = (*g, *h, a > b);
+            *g = if stays { first } else { second };
+            *h = if stays { second } else { first };
         }
     });
 }

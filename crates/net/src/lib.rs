@@ -7,6 +7,7 @@
 pub mod architecture;
 pub mod attack;
 mod bake;
+pub mod bench;
 pub mod checkpoint;
 pub mod compare;
 pub mod data;
@@ -23,6 +24,7 @@ pub mod node;
 pub mod onnx;
 pub mod optimizer;
 pub mod parameters;
+pub mod profile;
 pub mod rng;
 pub mod rounding;
 pub mod summary;

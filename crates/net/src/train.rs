@@ -22,6 +22,7 @@ use crate::node::{
 };
 use crate::optimizer::{AdamW, Moments, cosine};
 use crate::parameters::{Parameters, Values};
+use crate::profile;
 use crate::rng::Rng;
 
 /// Which pictures to train on.
@@ -277,7 +278,9 @@ pub fn train(
         for step in state.step..steps {
             let first = step as usize * settings.batch;
             let members = &order[first..samples.len().min(first + settings.batch)];
-            let batch = Batch::new(&settings, samples, members, epoch);
+            let batch = profile::stage("pictures", || {
+                Batch::new(&settings, samples, members, epoch)
+            });
             let rate = cosine(
                 settings.rate,
                 settings.last_rate,
@@ -363,7 +366,8 @@ impl State {
         if targets.is_void() {
             return Ok(None);
         }
-        let effective = self.parameters.effective(nodes);
+        let parameters = &self.parameters;
+        let effective = profile::stage("weights", || parameters.effective(nodes));
         if effective.tensors.values().flatten().any(|w| !w.is_finite()) {
             return Err(self.diverged(f64::NAN));
         }
@@ -385,8 +389,10 @@ impl State {
             decay,
             failed: None,
         };
-        let logits = forward(nodes, images, &weights, &mut |node, x| {
-            centering.of(node, x)
+        let logits = profile::stage("forward", || {
+            forward(nodes, images, &weights, &mut |node, x| {
+                centering.of(node, x)
+            })
         });
         if let Some(error) = centering.failed {
             return Err(error);
@@ -395,8 +401,8 @@ impl State {
             true => pairs(nodes, &effective.tensors, settings.network.classes)?,
             false => Pairs::even(settings.network.classes, 1.0)?,
         };
-        let loss = settings.loss.of(logits, &targets, &pairs);
-        let mut gradients = loss.backward();
+        let loss = profile::stage("loss", || settings.loss.of(logits, &targets, &pairs));
+        let mut gradients = profile::stage(profile::BACKWARD, || loss.backward());
         let value = floats(loss)?[0];
         if !value.is_finite() {
             return Err(self.diverged(value));
@@ -416,9 +422,11 @@ impl State {
             .iter()
             .chain(&weights.channels)
             .try_for_each(&mut collect)?;
-        let raw = effective.backward(by_name);
+        let raw = profile::stage("backward of weights", || effective.backward(by_name));
         let adamw = settings.adamw.clone();
-        adamw.step(rate, &mut self.parameters.raw, &raw, &mut self.moments);
+        profile::stage("optimiser", || {
+            adamw.step(rate, &mut self.parameters.raw, &raw, &mut self.moments);
+        });
         Ok(Some(value))
     }
 }

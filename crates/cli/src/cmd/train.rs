@@ -97,33 +97,7 @@ impl Train {
     }
 
     fn settings(&self) -> Result<Settings> {
-        let mut table = match &self.config {
-            None => toml::Table::new(),
-            Some(path) => {
-                let text = std::fs::read_to_string(path);
-                let text = text.with_context(|| format!("cannot read {}", path.display()))?;
-                // read once as settings, so that a mistake is shown at its own line
-                let read = toml::from_str::<Settings>(&text).and_then(|_| text.parse());
-                read.with_context(|| format!("in {}", path.display()))?
-            }
-        };
-        for set in &self.sets {
-            // a loss of another kind has other settings
-            if set.starts_with("loss.kind=") {
-                table.remove("loss");
-            }
-            apply(&mut table, set)?;
-        }
-        // cross-entropy unless another loss is named
-        if let Some(loss) = table.get_mut("loss").and_then(toml::Value::as_table_mut) {
-            loss.entry("kind").or_insert_with(|| "cross_entropy".into());
-        }
-        if table.contains_key("temperature") {
-            let hint = "set loss.temperature";
-            return Err(Usage::error("temperature is a setting of the loss", hint));
-        }
-        let text = toml::to_string(&table)?;
-        let mut settings: Settings = toml::from_str(&text).context("in the settings")?;
+        let mut settings = crate::settings::read(self.config.as_deref(), &self.sets)?;
         if let Some(data) = &self.data {
             settings.data.dir.clone_from(data);
         }
@@ -141,35 +115,6 @@ impl Train {
         }
         Ok(settings)
     }
-}
-
-/// Sets `a.b=value` in a table; the value is TOML, or a plain word.
-fn apply(table: &mut toml::Table, set: &str) -> Result<()> {
-    let Some((key, value)) = set.split_once('=') else {
-        let message = format!("--set {set} sets nothing");
-        return Err(Usage::error(message, "write --set key=value"));
-    };
-    let parsed = format!("value = {value}").parse::<toml::Table>().ok();
-    let parsed = parsed.and_then(|mut table| table.remove("value"));
-    let value = parsed.unwrap_or_else(|| toml::Value::String(value.to_owned()));
-    let mut path: Vec<&str> = key.split('.').collect();
-    let last = path.pop().unwrap_or_default();
-    let mut inner = table;
-    for part in path {
-        let entry = inner
-            .entry(part)
-            .or_insert_with(|| toml::Table::new().into());
-        let Some(next) = entry.as_table_mut() else {
-            let message = format!("--set {set}: {part} is no group of settings");
-            return Err(Usage::error(
-                message,
-                "see config.toml of any run for the names",
-            ));
-        };
-        inner = next;
-    }
-    inner.insert(last.to_owned(), value);
-    Ok(())
 }
 
 fn samples(settings: &Settings, split: Option<&str>, what: &str) -> Result<Vec<Sample>> {

@@ -70,6 +70,18 @@ impl Convolution {
         [self.maps.batch, channels, height, width]
     }
 
+    /// What profiles call it; `reversed` where it is the gradient of the layer they mean.
+    fn kind(&self, reversed: bool) -> String {
+        let transposed = (self.direction == Direction::Adjoint) != reversed;
+        kind(&self.conv, transposed)
+    }
+
+    /// Floating-point operations.
+    fn flop(&self) -> f64 {
+        let weights: usize = self.kernel().iter().product();
+        2.0 * (weights * self.maps.batch * self.maps.coarse_pixels()) as f64
+    }
+
     /// Shape of the kernel.
     fn kernel(&self) -> [usize; 4] {
         let Conv {
@@ -81,6 +93,28 @@ impl Convolution {
         } = self.conv;
         [out, input / groups, kernel, kernel]
     }
+}
+
+/// What profiles call a kind of convolution: side, channels, and what is not usual.
+pub fn kind(conv: &Conv, transposed: bool) -> String {
+    let side = conv.kernel;
+    let (from, to) = match transposed {
+        true => (conv.out, conv.input),
+        false => (conv.input, conv.out),
+    };
+    let mut kind = format!("{side}x{side} {from}->{to}");
+    let unusual = [
+        ("stride", conv.stride),
+        ("dilation", conv.dilation),
+        ("groups", conv.groups),
+    ];
+    for (word, number) in unusual.into_iter().filter(|(_, number)| *number > 1) {
+        kind.push_str(&format!(", {word} {number}"));
+    }
+    if transposed {
+        kind.push_str(", transposed");
+    }
+    kind
 }
 
 /// The operations, on a backend's own tensors.

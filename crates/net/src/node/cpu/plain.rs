@@ -7,6 +7,7 @@ use certiseg_conv::{self as kernels, Activation, After, Direction, Element, Pack
 use rayon::prelude::*;
 
 use super::{Convolution, Layers, buffers};
+use crate::profile::{self, Pass};
 
 /// Entries that are worth a task of their own.
 const SHARE: usize = 1 << 14;
@@ -90,11 +91,21 @@ impl Layers for Flex {
     }
 
     fn layer_max_min(x: FlexTensor) -> FlexTensor {
-        in_precision_of!(x, max_min_in(x))
+        profile::layer(
+            None,
+            |_| "MaxMin".into(),
+            0.0,
+            || in_precision_of!(x, max_min_in(x)),
+        )
     }
 
     fn layer_add_channels(x: FlexTensor, values: FlexTensor) -> FlexTensor {
-        in_precision_of!(x, add_channels_in(x, values))
+        profile::layer(
+            None,
+            |_| "shift".into(),
+            0.0,
+            || in_precision_of!(x, add_channels_in(x, values)),
+        )
     }
 
     fn layer_channel_means(x: FlexTensor) -> FlexTensor {
@@ -111,7 +122,12 @@ pub fn apply(
     bias: Option<FlexTensor>,
     activation: Activation,
 ) -> FlexTensor {
-    in_precision_of!(x, apply_in(by, x, kernel, bias, activation))
+    profile::layer(
+        None,
+        |reversed| by.kind(reversed),
+        by.flop(),
+        || in_precision_of!(x, apply_in(by, x, kernel, bias, activation)),
+    )
 }
 
 fn apply_in<T: Real>(
@@ -138,7 +154,13 @@ fn apply_in<T: Real>(
 
 /// Gradient in the kernel, from what the convolution read and the gradient in what it made.
 pub fn kernel_gradient(by: &Convolution, x: FlexTensor, gradient: FlexTensor) -> FlexTensor {
-    in_precision_of!(x, kernel_gradient_in(by, x, gradient))
+    let pass = Some(Pass::WeightGradient);
+    profile::layer(
+        pass,
+        |_| by.kind(false),
+        by.flop(),
+        || in_precision_of!(x, kernel_gradient_in(by, x, gradient)),
+    )
 }
 
 fn kernel_gradient_in<T: Real>(
@@ -169,7 +191,12 @@ fn scale<T: Real>(values: &mut [T], factor: f64) {
 
 /// Sums over maps and pixels times a factor, (1, C, 1, 1).
 pub fn channel_sums(x: FlexTensor, factor: f64) -> FlexTensor {
-    in_precision_of!(x, channel_sums_in(x, factor))
+    profile::layer(
+        None,
+        |_| "sums per channel".into(),
+        0.0,
+        || in_precision_of!(x, channel_sums_in(x, factor)),
+    )
 }
 
 fn channel_sums_in<T: Real>(x: FlexTensor, factor: f64) -> FlexTensor {
@@ -197,7 +224,12 @@ fn max_min_in<T: Real>(x: FlexTensor) -> FlexTensor {
 
 /// Gradient of MaxMin in its input.
 pub fn max_min_backward(x: FlexTensor, gradient: FlexTensor) -> FlexTensor {
-    in_precision_of!(x, max_min_backward_in(x, gradient))
+    profile::layer(
+        None,
+        |_| "MaxMin".into(),
+        0.0,
+        || in_precision_of!(x, max_min_backward_in(x, gradient)),
+    )
 }
 
 fn max_min_backward_in<T: Real>(x: FlexTensor, gradient: FlexTensor) -> FlexTensor {

@@ -1,0 +1,156 @@
+//! How long a training step and an inference take, and where: on pictures of noise, without a disk.
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use crate::data::Sample;
+use crate::error::Result;
+use crate::profile::{self, Profile};
+use crate::rng::Rng;
+use crate::train::{Event, State, Train, train};
+
+/// Runs before the clock counts: caches, pages and the optimiser's moments are made there.
+pub const WARM_UP: usize = 2;
+
+/// Threads that layers are computed with.
+pub fn threads() -> usize {
+    rayon::current_num_threads()
+}
+
+/// Times of equal runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Times {
+    /// Wall seconds of every run.
+    pub seconds: Vec<f64>,
+    /// Sums over all of them.
+    pub profile: Profile,
+}
+
+impl Times {
+    /// The median, of an even number of runs the lower one.
+    pub fn median(&self) -> f64 {
+        let mut seconds = self.seconds.clone();
+        seconds.sort_unstable_by(f64::total_cmp);
+        seconds
+            .get(seconds.len().saturating_sub(1) / 2)
+            .copied()
+            .unwrap_or(f64::NAN)
+    }
+
+    /// The shortest.
+    pub fn least(&self) -> f64 {
+        self.seconds.iter().copied().fold(f64::INFINITY, f64::min)
+    }
+}
+
+/// Times `repeats` training steps; `seen` is called after each, those of the warm-up included.
+///
+/// # Errors
+/// Those of [`train`].
+pub fn training(mut settings: Train, repeats: usize, seen: &mut dyn FnMut()) -> Result<Times> {
+    let steps = WARM_UP + repeats;
+    settings.epochs = 1;
+    let mut state = State::start(settings)?;
+    let Train {
+        batch,
+        height,
+        width,
+        seed,
+        ..
+    } = state.settings;
+    let classes = state.settings.network.classes;
+    let mut rng = Rng::keyed(seed, &[PICTURES]);
+    let samples: Vec<_> = (0..batch)
+        .map(|_| Sample {
+            id: "noise".into(),
+            height,
+            width,
+            image: (0..3 * height * width)
+                .map(|_| rng.below(256) as u8)
+                .collect(),
+            mask: Some(
+                (0..height * width)
+                    .map(|_| rng.below(classes as u64) as u8)
+                    .collect(),
+            ),
+        })
+        .collect();
+    let samples = samples.iter().cycle().take(batch * steps).cloned();
+    let samples: Vec<_> = samples.collect();
+    let mut seconds = Vec::with_capacity(repeats);
+    let (mut done, mut began) = (0, Instant::now());
+    train(&mut state, &samples, &[], &mut |_, event| {
+        let Event::Step { .. } = event else {
+            return ControlFlow::Break(());
+        };
+        done += 1;
+        if done > WARM_UP {
+            seconds.push(began.elapsed().as_secs_f64());
+        }
+        if done == WARM_UP {
+            profile::start();
+        }
+        seen();
+        began = Instant::now();
+        match done < steps {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        }
+    })?;
+    Ok(Times {
+        seconds,
+        profile: profile::stop(),
+    })
+}
+
+/// Key of the random stream.
+const PICTURES: u64 = 0xbe;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::Pass;
+
+    #[test]
+    fn every_step_is_timed_and_every_stage_seen() {
+        let settings = Train {
+            batch: 2,
+            height: 32,
+            width: 32,
+            ..Train::default()
+        };
+        let mut seen = 0;
+        let times = training(settings, 3, &mut || seen += 1).unwrap();
+        assert_eq!((times.seconds.len(), seen), (3, 3 + WARM_UP));
+        assert!(times.least() > 0.0 && times.least() <= times.median());
+        let stages: f64 = times
+            .profile
+            .stages
+            .iter()
+            .map(|(_, seconds)| seconds)
+            .sum();
+        // stages lie inside the steps, and nearly fill them
+        let whole: f64 = times.seconds.iter().sum();
+        assert!(
+            stages <= whole && stages > 0.5 * whole,
+            "{stages} of {whole}"
+        );
+        for pass in [Pass::Forward, Pass::InputGradient, Pass::WeightGradient] {
+            assert!(
+                times.profile.layers.keys().any(|(_, p)| *p == pass),
+                "{pass:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_median_is_a_run() {
+        let times = |seconds: &[f64]| Times {
+            seconds: seconds.to_vec(),
+            profile: Profile::default(),
+        };
+        assert_eq!(times(&[3.0, 1.0, 2.0]).median(), 2.0);
+        assert_eq!(times(&[4.0, 1.0, 2.0, 3.0]).median(), 2.0);
+        assert_eq!(times(&[4.0, 1.0]).least(), 1.0);
+    }
+}
