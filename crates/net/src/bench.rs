@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use crate::data::Sample;
 use crate::error::Result;
+use crate::infer::Inference;
+use crate::network::Network;
 use crate::profile::{self, Profile};
 use crate::rng::Rng;
 use crate::train::{Event, State, Train, train};
@@ -97,6 +99,39 @@ pub fn training(mut settings: Train, repeats: usize, seen: &mut dyn FnMut()) -> 
             false => ControlFlow::Break(()),
         }
     })?;
+    Ok(Times {
+        seconds,
+        profile: profile::stop(),
+    })
+}
+
+/// Times `repeats` forward passes of a baked network on one picture.
+///
+/// # Errors
+/// Those of [`Inference::new`].
+pub fn inference(
+    network: &Network,
+    [height, width]: [usize; 2],
+    repeats: usize,
+    seen: &mut dyn FnMut(),
+) -> Result<Times> {
+    let mut rng = Rng::keyed(0, &[PICTURES]);
+    let image: Vec<f32> = (0..3 * height * width)
+        .map(|_| rng.uniform() as f32)
+        .collect();
+    let mut inference = Inference::<f32>::new(network, height, width)?;
+    let mut seconds = Vec::with_capacity(repeats);
+    for run in 0..WARM_UP + repeats {
+        if run == WARM_UP {
+            profile::start();
+        }
+        let began = Instant::now();
+        inference.forward(&image)?;
+        if run >= WARM_UP {
+            seconds.push(began.elapsed().as_secs_f64());
+        }
+        seen();
+    }
     Ok(Times {
         seconds,
         profile: profile::stop(),

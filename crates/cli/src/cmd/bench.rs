@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use certiseg_net::bench::{Times, WARM_UP, threads, training};
+use certiseg_net::bench::{Times, WARM_UP, inference, threads, training};
 use certiseg_net::checkpoint::load_model;
 use certiseg_net::profile::{Cost, Pass};
 use clap::Args;
@@ -85,10 +85,7 @@ impl Bench {
                 let network = load_model(file)?.network;
                 for size in self.sizes(&[256, 512, 1024]) {
                     let progress = Progress::new("inference", repeats + WARM_UP);
-                    let times: Times = {
-                        let _ = &network;
-                        todo!()
-                    };
+                    let times = inference(&network, size, repeats, &mut progress.counter())?;
                     progress.finish();
                     self.show("inference", size, 1, &times)?;
                 }
