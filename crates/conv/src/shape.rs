@@ -84,6 +84,34 @@ impl Conv {
         (padded - reach) / self.stride + 1
     }
 
+    /// Floating-point operations on maps: two per weight and coarse pixel, those on the border too.
+    pub fn flop(&self, maps: &Maps) -> f64 {
+        2.0 * (self.weights() * maps.batch * maps.coarse_pixels()) as f64
+    }
+
+    /// What this kind of layer is called in a table: `3x3 32->64, stride 2`.
+    pub fn kind(&self, direction: Direction) -> String {
+        let (from, to) = match direction {
+            Direction::Plain => (self.input, self.out),
+            Direction::Adjoint => (self.out, self.input),
+        };
+        let mut kind = format!("{0}x{0} {from}->{to}", self.kernel);
+        let unusual = [
+            ("stride", self.stride),
+            ("dilation", self.dilation),
+            ("groups", self.groups),
+        ];
+        for (word, number) in unusual {
+            if number > 1 {
+                kind.push_str(&format!(", {word} {number}"));
+            }
+        }
+        if direction == Direction::Adjoint {
+            kind.push_str(", transposed");
+        }
+        kind
+    }
+
     /// Panics where sizes and description do not belong together.
     pub(crate) fn check(&self, maps: &Maps) {
         let numbers = [

@@ -81,7 +81,8 @@ pub fn training(mut settings: Train, repeats: usize, seen: &mut dyn FnMut()) -> 
     let samples: Vec<_> = samples.collect();
     let mut seconds = Vec::with_capacity(repeats);
     let (mut done, mut began) = (0, Instant::now());
-    train(&mut state, &samples, &[], &mut |_, event| {
+    // it ends where the watch says so
+    let _ = train(&mut state, &samples, &[], &mut |_, event| {
         let Event::Step { .. } = event else {
             return ControlFlow::Break(());
         };

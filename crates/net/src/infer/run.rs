@@ -4,6 +4,10 @@ use certiseg_conv::After;
 
 use super::plan::{Op, Plan, Step};
 use super::{Number, ops};
+use crate::profile;
+
+/// What profiles call layers that are no convolutions.
+const OTHER: &str = "all others";
 
 /// A broken layout: two maps that are alive lie over each other.
 const APART: &str = "maps of a step lie apart";
@@ -24,11 +28,22 @@ impl<T: Number> Step<T> {
                 let [from, scratch, y] = arena.get_disjoint_mut(ranges).expect(APART);
                 bands.run(x, self.y, from, scratch, y);
             }
-            (_, Some(x)) => {
+            (Op::Conv { .. }, Some(x)) => {
                 let [x, y] = arena.get_disjoint_mut([x.range(), to]).expect(APART);
                 self.apply(Some(x), y);
             }
-            (_, None) => self.apply(None, &mut arena[to]),
+            (_, Some(x)) => {
+                let [x, y] = arena.get_disjoint_mut([x.range(), to]).expect(APART);
+                profile::layer(None, |_| OTHER.into(), 0.0, || self.apply(Some(x), y));
+            }
+            (_, None) => {
+                profile::layer(
+                    None,
+                    |_| OTHER.into(),
+                    0.0,
+                    || self.apply(None, &mut arena[to]),
+                );
+            }
         }
     }
 
@@ -84,7 +99,11 @@ impl<T: Number> Step<T> {
                     activation: *activation,
                     shift: shift.as_deref(),
                 };
-                kernel.apply(maps, x, &after, y);
+                let conv = kernel.conv();
+                let kind = |_| conv.kind(kernel.direction());
+                profile::layer(None, kind, conv.flop(maps), || {
+                    kernel.apply(maps, x, &after, y);
+                });
             }
             (&Op::Wrap(padding), Some(x)) => ops::wrap(padding, from, x, y),
             (&Op::Pool { kind, size, stride }, Some(x)) => {

@@ -72,14 +72,13 @@ impl Convolution {
 
     /// What profiles call it; `reversed` where it is the gradient of the layer they mean.
     fn kind(&self, reversed: bool) -> String {
-        let transposed = (self.direction == Direction::Adjoint) != reversed;
-        kind(&self.conv, transposed)
+        let layer = if reversed { self.reversed() } else { *self };
+        layer.conv.kind(layer.direction)
     }
 
     /// Floating-point operations.
     fn flop(&self) -> f64 {
-        let weights: usize = self.kernel().iter().product();
-        2.0 * (weights * self.maps.batch * self.maps.coarse_pixels()) as f64
+        self.conv.flop(&self.maps)
     }
 
     /// Shape of the kernel.
@@ -93,28 +92,6 @@ impl Convolution {
         } = self.conv;
         [out, input / groups, kernel, kernel]
     }
-}
-
-/// What profiles call a kind of convolution: side, channels, and what is not usual.
-pub fn kind(conv: &Conv, transposed: bool) -> String {
-    let side = conv.kernel;
-    let (from, to) = match transposed {
-        true => (conv.out, conv.input),
-        false => (conv.input, conv.out),
-    };
-    let mut kind = format!("{side}x{side} {from}->{to}");
-    let unusual = [
-        ("stride", conv.stride),
-        ("dilation", conv.dilation),
-        ("groups", conv.groups),
-    ];
-    for (word, number) in unusual.into_iter().filter(|(_, number)| *number > 1) {
-        kind.push_str(&format!(", {word} {number}"));
-    }
-    if transposed {
-        kind.push_str(", transposed");
-    }
-    kind
 }
 
 /// The operations, on a backend's own tensors.
