@@ -187,7 +187,13 @@ impl Planes {
 #[derive(Clone, Copy)]
 struct Run {
     mask: u32,
-    /// Of lane 0, relative to the channel; lanes outside the mask may lie anywhere.
+    /// Whether lanes outside the mask are zero; else they are as earlier runs have left them.
+    first: bool,
+    /// Number of the tap among those read.
+    tap: usize,
+    /// Pixel of the tile that lane 0 holds.
+    pixel: usize,
+    /// Of lane 0 in the source, relative to the channel; lanes outside the mask may lie anywhere.
     at: isize,
 }
 
@@ -230,13 +236,10 @@ struct Reads {
     pieces: Vec<Piece>,
     /// Taps that read anything.
     taps: Vec<usize>,
-    /// Per tap read and vector, the end of its runs.
-    ends: Vec<usize>,
+    /// By tap and vector; every vector of a tap that is read has one or more.
     runs: Vec<Run>,
     /// Those of the tap that reads the lowest row.
     lowest: std::ops::Range<usize>,
-    /// Every vector is one full run.
-    full: bool,
 }
 
 impl<T: Element> Job<T> for Tiles<'_, T> {
@@ -332,41 +335,49 @@ impl<T: Element> Tiles<'_, T> {
     #[inline(always)]
     fn find<S: Simd>(&self, taps: &[Tap], vectors: usize, reads: &mut Reads) {
         reads.taps.clear();
-        reads.ends.clear();
         reads.runs.clear();
+        reads.lowest = 0..0;
+        let mut lowest = isize::MIN;
         for (index, tap) in taps.iter().enumerate() {
             let before = reads.runs.len();
-            let mut vector = 0;
-            for piece in &reads.pieces {
-                if piece.vector > vector {
-                    reads.ends.push(reads.runs.len());
-                    vector = piece.vector;
+            let mut pieces = reads.pieces.iter().peekable();
+            for vector in 0..vectors {
+                let empty = Run {
+                    mask: 0,
+                    first: true,
+                    tap: reads.taps.len(),
+                    pixel: vector * S::LANES,
+                    at: 0,
+                };
+                let first = reads.runs.len();
+                while let Some(piece) = pieces.next_if(|piece| piece.vector == vector) {
+                    self.runs(tap, piece, empty, &mut reads.runs);
                 }
-                self.runs(tap, piece, &mut reads.runs);
+                match reads.runs.get_mut(first) {
+                    Some(_) => reads.runs[first + 1..]
+                        .iter_mut()
+                        .for_each(|r| r.first = false),
+                    None => reads.runs.push(empty),
+                }
             }
-            match reads.runs.len() > before {
-                true => {
-                    reads.ends.push(reads.runs.len());
+            let runs = &reads.runs[before..];
+            match runs.iter().find(|run| run.mask != 0) {
+                Some(run) => {
+                    if run.at > lowest {
+                        lowest = run.at;
+                        reads.lowest = before..reads.runs.len();
+                    }
                     reads.taps.push(index);
                 }
                 // nothing but border
-                false => reads.ends.truncate(reads.taps.len() * vectors),
+                None => reads.runs.truncate(before),
             }
         }
-        let full = |run: &Run| run.mask == u32::MAX >> (32 - S::LANES);
-        reads.full = reads.runs.len() == reads.ends.len() && reads.runs.iter().all(full);
-        // shifts rise or fall from tap to tap
-        let (end, count) = (reads.runs.len(), reads.ends.len());
-        reads.lowest = match (reads.runs.first(), reads.runs.last()) {
-            (Some(first), Some(last)) if first.at > last.at => 0..reads.ends[vectors - 1],
-            _ if count > vectors => reads.ends[count - vectors - 1]..end,
-            _ => 0..end,
-        };
     }
 
     /// Appends the runs that a tap reads for a piece.
     #[inline(always)]
-    fn runs(&self, tap: &Tap, piece: &Piece, runs: &mut Vec<Run>) {
+    fn runs(&self, tap: &Tap, piece: &Piece, empty: Run, runs: &mut Vec<Run>) {
         let [row, column] = tap.plane;
         let (at, [height, width]) = self.planes.all[row * self.planes.stride + column];
         let (height, width) = (height as isize, width as isize);
@@ -390,6 +401,7 @@ impl<T: Element> Tiles<'_, T> {
                 runs.push(Run {
                     mask: ones << (lane + from),
                     at: at as isize + row * width + column - lane as isize,
+                    ..empty
                 });
             }
             if !circular {
@@ -424,29 +436,17 @@ impl<T: Element> Tiles<'_, T> {
                     S::prefetch(source.wrapping_offset(run.at + width as isize));
                 }
             }
-            // SAFETY: lanes in a mask are pixels of the channel; the target holds
-            // taps · block · width entries
-            unsafe {
-                let row = |tap: usize| target.add((tap * block.len() + c) * width);
-                if reads.full {
-                    for (tap, runs) in reads.runs.chunks_exact(vectors).enumerate() {
-                        for (vector, run) in runs.iter().enumerate() {
-                            let values = S::load(source.offset(run.at));
-                            values.store(row(tap).add(vector * S::LANES));
-                        }
-                    }
-                    continue;
-                }
-                let mut start = 0;
-                for (tap, ends) in reads.ends.chunks_exact(vectors).enumerate() {
-                    for (vector, &end) in ends.iter().enumerate() {
-                        let mut values = S::splat(T::ZERO);
-                        for run in &reads.runs[start..end] {
-                            values = values.merge(run.mask, source.wrapping_offset(run.at));
-                        }
-                        values.store(row(tap).add(vector * S::LANES));
-                        start = end;
-                    }
+            for run in &reads.runs {
+                // SAFETY: lanes in a mask are pixels of the channel; the buffer holds
+                // taps · block · width entries
+                unsafe {
+                    let into = target.add((run.tap * block.len() + c) * width + run.pixel);
+                    let values = match run.first {
+                        true => S::splat(T::ZERO),
+                        false => S::load(into),
+                    };
+                    let values = values.merge(run.mask, source.wrapping_offset(run.at));
+                    values.store(into);
                 }
             }
         }
