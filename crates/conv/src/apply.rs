@@ -532,9 +532,10 @@ unsafe fn multiply<S: Simd>(
             (8, 1) => tile::<S, 8, 1>(depth, a, b, c, stride),
             (8, 2) => tile::<S, 8, 2>(depth, a, b, c, stride),
             (8, _) => tile::<S, 8, 3>(depth, a, b, c, stride),
+            (6, 1) => tile::<S, 6, 1>(depth, a, b, c, stride),
+            (6, _) => tile::<S, 6, 2>(depth, a, b, c, stride),
             (_, 1) => tile::<S, 4, 1>(depth, a, b, c, stride),
-            (_, 2) => tile::<S, 4, 2>(depth, a, b, c, stride),
-            _ => tile::<S, 4, 3>(depth, a, b, c, stride),
+            _ => tile::<S, 4, 2>(depth, a, b, c, stride),
         }
     }
 }

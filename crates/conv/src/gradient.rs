@@ -282,24 +282,7 @@ impl<T: Element> Job<T> for Segment<'_, T> {
                             // row_pixels, c has ROWS · width entries
                             unsafe {
                                 let (a, b, c) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
-                                match (S::ROWS, vectors) {
-                                    (8, 1) => {
-                                        add_outer::<S, 8, 1>(&pairs, a, rows, row_pixels, b, c)
-                                    }
-                                    (8, 2) => {
-                                        add_outer::<S, 8, 2>(&pairs, a, rows, row_pixels, b, c)
-                                    }
-                                    (8, _) => {
-                                        add_outer::<S, 8, 3>(&pairs, a, rows, row_pixels, b, c)
-                                    }
-                                    (_, 1) => {
-                                        add_outer::<S, 4, 1>(&pairs, a, rows, row_pixels, b, c)
-                                    }
-                                    (_, 2) => {
-                                        add_outer::<S, 4, 2>(&pairs, a, rows, row_pixels, b, c)
-                                    }
-                                    _ => add_outer::<S, 4, 3>(&pairs, a, rows, row_pixels, b, c),
-                                }
+                                add::<S>(vectors, &pairs, a, rows, row_pixels, b, c);
                             }
                         }
                     }
@@ -338,6 +321,34 @@ impl<T: Element> Outer<'_, T> {
             if c == columns {
                 (r, c) = (r + 1, 0);
             }
+        }
+    }
+}
+
+/// [`add_outer`] with R = ROWS and V = `vectors`.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+unsafe fn add<S: Simd>(
+    vectors: usize,
+    pairs: &[[u32; 2]],
+    a: *const S::Element,
+    rows: usize,
+    pixels: usize,
+    b: *const S::Element,
+    c: *mut S::Element,
+) {
+    // SAFETY: as of the caller
+    unsafe {
+        match (S::ROWS, vectors) {
+            (8, 1) => add_outer::<S, 8, 1>(pairs, a, rows, pixels, b, c),
+            (8, 2) => add_outer::<S, 8, 2>(pairs, a, rows, pixels, b, c),
+            (8, _) => add_outer::<S, 8, 3>(pairs, a, rows, pixels, b, c),
+            (6, 1) => add_outer::<S, 6, 1>(pairs, a, rows, pixels, b, c),
+            (6, _) => add_outer::<S, 6, 2>(pairs, a, rows, pixels, b, c),
+            (_, 1) => add_outer::<S, 4, 1>(pairs, a, rows, pixels, b, c),
+            _ => add_outer::<S, 4, 2>(pairs, a, rows, pixels, b, c),
         }
     }
 }

@@ -48,7 +48,7 @@ pub trait Element:
 pub trait Simd: Copy {
     type Element: Element;
     const LANES: usize;
-    /// Rows of a register tile: 8 or 4.
+    /// Rows of a register tile: 8, 6 or 4.
     const ROWS: usize;
     /// Most vectors of a register tile: 3 or less.
     const VECTORS: usize;
@@ -310,7 +310,7 @@ mod x86 {
         __m256,
         f32,
         8,
-        4,
+        6,
         2,
         _mm256_set1_ps,
         _mm256_loadu_ps,
@@ -330,7 +330,7 @@ mod x86 {
         __m256d,
         f64,
         4,
-        4,
+        6,
         2,
         _mm256_set1_pd,
         _mm256_loadu_pd,
