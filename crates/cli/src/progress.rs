@@ -57,7 +57,7 @@ impl Progress {
     }
 
     /// Counts one more thing with every call.
-    pub fn counter(&self) -> impl FnMut() {
+    pub fn counter(&self) -> impl FnMut() + Send {
         let mut done = 0;
         move || {
             done += 1;

@@ -49,7 +49,12 @@ impl Times {
 ///
 /// # Errors
 /// Those of [`train`].
-pub fn training(mut settings: Train, repeats: usize, seen: &mut dyn FnMut()) -> Result<Times> {
+pub fn training(settings: Train, repeats: usize, seen: &mut (dyn FnMut() + Send)) -> Result<Times> {
+    // profiles belong to a thread: that of the pool which runs the steps
+    rayon::scope(|_| time_training(settings, repeats, seen))
+}
+
+fn time_training(mut settings: Train, repeats: usize, seen: &mut dyn FnMut()) -> Result<Times> {
     let steps = WARM_UP + repeats;
     settings.epochs = 1;
     let mut state = State::start(settings)?;
@@ -111,6 +116,15 @@ pub fn training(mut settings: Train, repeats: usize, seen: &mut dyn FnMut()) -> 
 /// # Errors
 /// Those of [`Inference::new`].
 pub fn inference(
+    network: &Network,
+    [height, width]: [usize; 2],
+    repeats: usize,
+    seen: &mut (dyn FnMut() + Send),
+) -> Result<Times> {
+    rayon::scope(|_| time_inference(network, [height, width], repeats, seen))
+}
+
+fn time_inference(
     network: &Network,
     [height, width]: [usize; 2],
     repeats: usize,

@@ -287,7 +287,8 @@ pub fn train(
                 epoch * steps + step,
                 total - 1,
             );
-            let loss = state.learn(&nodes, batch, rate)?;
+            // from a thread of the pool: its first part of a layer begins at once
+            let loss = rayon::scope(|_| state.learn(&nodes, batch, rate))?;
             state.step = step + 1;
             if let Some(loss) = loss {
                 losses += loss;

@@ -92,7 +92,9 @@ impl<T: Number> Inference<T> {
         }
         let input = &mut self.arena[plan.input.range()];
         ops::load(image, normal.as_ref(), size[0] * size[1], input);
-        plan.run(&mut self.arena);
+        // from a thread of the pool: its first part of a layer begins at once
+        let arena = &mut self.arena;
+        rayon::scope(|_| plan.run(arena));
         Ok(&self.arena[plan.output.range()])
     }
 
