@@ -26,7 +26,7 @@ use lower::Lowering;
 use plan::{Plan, Shape};
 
 /// Most bytes of the maps that a band of the last layers needs.
-const BAND: usize = 8 << 20;
+const BAND: usize = 1 << 20;
 
 /// A network prepared for pictures of one size, with the memory of one pass.
 pub struct Inference<T> {
