@@ -1,6 +1,6 @@
 # `make check` is what CI runs; it needs Rust 1.95 with rustfmt and clippy, and nothing else.
 
-.PHONY: check slow demo demo-model bench budget peers
+.PHONY: check slow sanitize demo demo-model bench budget peers
 
 check:
 	cargo fmt --all --check
@@ -12,6 +12,13 @@ check:
 # Tests that take minutes.
 slow:
 	cargo test --release --workspace --locked -- --ignored
+
+# The unsafe code of the convolution kernels under an address sanitiser. The flag needs a nightly compiler or,
+# as here, the stable one told to take it.
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+sanitize:
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --release --locked -p certiseg-conv --lib \
+		--target $(HOST) --target-dir target/sanitize -- --include-ignored
 
 demo:
 	cargo run --release --locked -- demo
@@ -25,15 +32,21 @@ demo-model:
 
 bench:
 	cargo run --release --locked -p certiseg-cert --example speed
+	cargo run --release --locked -p certiseg-conv --example speed
+	cargo run --release --locked -- bench experiments/speed.toml
 
 # How much of its Lipschitz budget each kind of network keeps, untrained.
 budget:
 	cargo run --release --locked -p certiseg-net --example budget
 
 # The same work in Python beside ours, and our exported networks run by others; needs numpy and torch
-# in PYTHON, and onnxruntime and onnx2torch for the networks.
+# in PYTHON, onnxruntime and onnx2torch for the networks, orthogonium and ../shared/models for the speed of
+# training and inference (half an hour).
 PYTHON ?= python3
 peers:
 	$(PYTHON) reference/peers/compare.py
 	cargo run --release --locked -p certiseg-net --example onnx_pairs target/onnx
 	$(PYTHON) reference/peers/onnx_check.py target/onnx
+	cargo build --release --locked
+	cargo build --release --locked -p certiseg-conv --example speed
+	$(PYTHON) reference/peers/ratios.py

@@ -27,6 +27,7 @@ mod apply;
 )]
 mod gradient;
 mod packed;
+mod planes;
 mod pointwise;
 mod scratch;
 mod shape;

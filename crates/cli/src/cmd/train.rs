@@ -298,21 +298,3 @@ fn append(path: &Path, metrics: &Metrics) -> Result<()> {
     let written = file.and_then(|mut file| writeln!(file, "{line}"));
     written.with_context(|| format!("cannot write {}", path.display()))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_setting_is_overridden_at_its_place() {
-        let mut table = "epochs = 5\n[network]\nsize = 's'\n".parse().unwrap();
-        apply(&mut table, "epochs=9").unwrap();
-        apply(&mut table, "network.size=m1").unwrap();
-        apply(&mut table, "augment.scale=[0.5, 2.0]").unwrap();
-        assert_eq!(table["epochs"].as_integer(), Some(9));
-        assert_eq!(table["network"]["size"].as_str(), Some("m1"));
-        assert_eq!(table["augment"]["scale"][1].as_float(), Some(2.0));
-        assert!(apply(&mut table, "epochs").is_err());
-        assert!(apply(&mut table, "epochs.deep=1").is_err());
-    }
-}
