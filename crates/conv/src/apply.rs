@@ -255,16 +255,30 @@ impl<T: Element> Tiles<'_, T> {
     #[inline(always)]
     unsafe fn add<S: Simd<Element = T>>(&mut self, at: usize, vectors: usize, reads: &mut Reads) {
         let phase = &self.phases[at];
-        self.find::<S>(&phase.phase.taps, vectors, reads);
         let width = self.vectors * S::LANES;
         let [read, made] = self.packed.channels();
         let taps = phase.phase.taps.len();
+        // the phases of a kernel as large as its stride read the same pixels
+        let reads_of = |at: usize| {
+            self.phases[at]
+                .phase
+                .taps
+                .iter()
+                .map(|t| (t.plane, t.shift))
+        };
+        let one_block = channel_blocks(read, taps).nth(1).is_none();
+        let again = at > 0 && one_block && reads_of(at).eq(reads_of(at - 1));
+        if !again {
+            self.find::<S>(&phase.phase.taps, vectors, reads);
+        }
         let rows = made.next_multiple_of(S::ROWS);
         let mut values = &phase.values[self.group * rows * read * taps..];
         for block in channel_blocks(read, taps) {
-            // SAFETY: the buffer has room for a block of channels, runs lie inside a channel
-            unsafe {
-                self.unfold::<S>(reads, vectors, block.clone());
+            if !again {
+                // SAFETY: the buffer has room for a block of channels, runs lie inside a channel
+                unsafe {
+                    self.unfold::<S>(reads, vectors, block.clone());
+                }
             }
             let depth = block.len() * taps;
             let (here, rest) = values.split_at(rows * depth);
