@@ -5,7 +5,8 @@
 
 Needs what speed.py needs, the two programs above, and ../shared/models beside the repository. Every
 round runs each side of a case once, in a process of its own, so that a busy moment meets both;
-figures are medians over rounds of the medians within them. Two threads on each side.
+figures are medians over rounds of the medians within them (of the fastest runs for our single
+convolutions). Two threads on each side; `times` is how much better ours is.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -52,53 +54,61 @@ def run(command: list[object]) -> str:
     return done.stdout
 
 
-def peer(row: str, model: Path) -> dict[str, float]:
-    """One row of speed.py."""
+def peer(word: str, unit: str, model: Path) -> dict[str, float]:
+    """The rows of speed.py whose name has this word."""
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        run([sys.executable, HERE / "speed.py", "--model", model, "--only", row, "--json", file.name])
-        return json.loads(Path(file.name).read_text())["rows"][row]
+        run([sys.executable, HERE / "speed.py", "--model", model, "--only", word, "--json", file.name])
+        rows = json.loads(Path(file.name).read_text())["rows"]
+    return {name: row[unit] for name, row in rows.items() if unit in row}
 
 
 def bench(size: int, *how: object) -> dict:
     return json.loads(run([OURS / "certiseg", "bench", "--size", size, "--json", *how]))
 
 
-def weights(report: dict) -> float:
-    return sum(s["milliseconds"] for s in report["stages"] if s["stage"] in WEIGHTS)
+def step(name: str, size: int, how: list[object]) -> dict[str, float]:
+    report = bench(size, SPEED, *how)
+    ours = {name: report["milliseconds"]}
+    if name == "LipNet step 64":
+        stages = {stage["stage"]: stage["milliseconds"] for stage in report["stages"]}
+        ours["parametrisation of LipNet"] = sum(stages[stage] for stage in WEIGHTS)
+    return ours
 
 
-def convolution(name: str) -> list[float]:
-    """GFLOP/s forward, input gradient, weight gradient."""
+def convolution(name: str) -> dict[str, float]:
     lines = run([OURS / "examples" / "speed", name]).splitlines()
     line = next(line for line in lines if line.startswith(name + "  "))
-    return [float(word) for word in line[len(name) :].split()[:3]]
+    rates = [float(word) for word in line[len(name) :].split()[:3]]
+    return dict(zip((f"{name}: {what}" for what in ("forward", "dx", "dw")), rates, strict=True))
 
 
-def cases(ours: Path, model: Path) -> list[tuple[str, str, bool, object, object]]:
-    """Name, unit, whether more is better, the peer's figure, ours."""
+def cases(ours: Path, model: Path) -> list[tuple[str, str, object, object]]:
+    """Name, unit, the peer's figures, ours; both by row."""
     table = []
-    for side in (64, 128):
-        for name, how in (("LipNet", []), ("twin", TWIN)):
-            mine = lambda side=side, how=how: bench(side, SPEED, *how)["milliseconds"]
-            theirs = lambda side=side, name=name: peer(f"{name} step {side}", model)["ms"]
-            table.append((f"{name} step {side}", "ms", False, theirs, mine))
-    row = "parametrisation of LipNet"
-    theirs = lambda row=row: peer(row, model)["ms"]
-    table.append((row, "ms", False, theirs, lambda: weights(bench(64, SPEED))))
-    for side in (256, 512, 1024):
-        for name in ("ORT", "torch NHWC"):
-            mine = lambda side=side: bench(side, "--model", ours)["milliseconds"]
-            theirs = lambda side=side, name=name: peer(f"{name} {side}", model)["ms"]
-            table.append((f"{name} {side}", "ms", False, theirs, mine))
-    for name, how in (("LipNet step 128", [SPEED]), ("ORT 1024", ["--model", ours])):
-        mine = lambda name=name, how=how: bench(int(name.split()[-1]), *how)["peak_megabytes"]
-        theirs = lambda name=name: peer(f"memory: {name}", model)["MB"]
-        table.append((f"memory: {name}", "MB", False, theirs, mine))
+    for size in (64, 128):
+        for name, how in ((f"LipNet step {size}", []), (f"twin step {size}", TWIN)):
+            theirs = partial(peer, name, "ms", model)
+            table.append((name, "ms", theirs, partial(step, name, size, how)))
+    name = "parametrisation of LipNet"
+    mine = partial(step, "LipNet step 64", 64, [])
+    table.append((name, "ms", partial(peer, name, "ms", model), mine))
+    for size in (256, 512, 1024):
+        names = [f"ORT {size}", f"torch NCHW {size}", f"torch NHWC {size}"]
+        mine = lambda size=size, names=names: dict.fromkeys(
+            names, bench(size, "--model", ours)["milliseconds"]
+        )
+        theirs = lambda names=names: {
+            row: value for name in names for row, value in peer(name, "ms", model).items()
+        }
+        table.append((f"inference {size}", "ms", theirs, mine))
+    for row, size, how in (("LipNet step 128", 128, [SPEED]), ("ORT 1024", 1024, ["--model", ours])):
+        mine = lambda row=row, size=size, how=how: {
+            f"memory: {row}": bench(size, *how)["peak_megabytes"]
+        }
+        table.append((f"memory: {row}", "MB", partial(peer, f"memory: {row}", "MB", model), mine))
     for name in CONVOLUTIONS:
-        for at, what in enumerate(("forward", "dx", "dw")):
-            mine = lambda name=name, at=at: convolution(name)[at]
-            theirs = lambda name=name, what=what: peer(f"{name}: {what}", model)["GFLOP/s"]
-            table.append((f"{name}: {what}", "GFLOP/s", True, theirs, mine))
+        theirs = partial(peer, f"{name}: ", "GFLOP/s", model)
+        table.append((name, "GFLOP/s", theirs, partial(convolution, name)))
     return table
 
 
@@ -115,14 +125,15 @@ def main() -> None:
         parts = ["--graph", f"{model}.graph.json", "--tensors", f"{model}.safetensors"]
         run([OURS / "certiseg", "model", "import", *parts, "--out", ours])
         print(f"{'':42}{'peer':>10}{'ours':>10}{'times':>8}")
-        for name, unit, rate, theirs, mine in cases(ours, model):
+        for name, unit, theirs, mine in cases(ours, model):
             if not any(word in name for word in args.only):
                 continue
-            pairs = [(theirs(), mine()) for _ in range(args.rounds)]
-            them, us = (median(side) for side in zip(*pairs, strict=True))
-            ratio = us / them if rate else them / us
-            rows[name] = {"unit": unit, "peer": them, "ours": us, "ratio": ratio, "rounds": pairs}
-            print(f"{name:42}{them:>10.1f}{us:>10.1f}{ratio:>8.2f}  {unit}", flush=True)
+            rounds = [(theirs(), mine()) for _ in range(args.rounds)]
+            for row in sorted(rounds[0][0].keys() & rounds[0][1].keys()):
+                them, us = (median(side[row] for side in sides) for sides in zip(*rounds, strict=True))
+                ratio = us / them if unit == "GFLOP/s" else them / us
+                rows[row] = {"unit": unit, "peer": them, "ours": us, "ratio": ratio}
+                print(f"{row:42}{them:>10.1f}{us:>10.1f}{ratio:>8.2f}  {unit}", flush=True)
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1) + "\n")
 
