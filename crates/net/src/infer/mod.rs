@@ -2,7 +2,7 @@
 //! arena by their lives, what follows a convolution done with it. No tensor library, batch 1.
 //!
 //! [`crate::node::forward()`] is the definition; the sums have other orders here. The steps of a pass
-//! are a [`plan::Plan`], made by [`lower`] and run by [`run`] with the slice code of [`ops`].
+//! are a `plan::Plan`, made by `lower` and run by `run` with the slice code of `ops`.
 
 mod bands;
 mod lower;
