@@ -32,8 +32,8 @@ demo-model:
 
 bench:
 	cargo run --release --locked -p certiseg-cert --example speed
-	cargo run --release --locked -p certiseg-conv --example speed
-	cargo run --release --locked -- bench experiments/speed.toml
+	cargo run --release --locked -p certiseg-conv --example convolutions
+	cargo run --release --locked -- bench experiments/speed.toml --size 64,128
 
 # How much of its Lipschitz budget each kind of network keeps, untrained.
 budget:
@@ -48,5 +48,5 @@ peers:
 	cargo run --release --locked -p certiseg-net --example onnx_pairs target/onnx
 	$(PYTHON) reference/peers/onnx_check.py target/onnx
 	cargo build --release --locked
-	cargo build --release --locked -p certiseg-conv --example speed
+	cargo build --release --locked -p certiseg-conv --example convolutions
 	$(PYTHON) reference/peers/ratios.py

@@ -12,6 +12,8 @@ use crate::simd::{Element, Job, Simd};
 
 /// Tasks that one call is divided into, where there are tiles enough.
 const TASKS: usize = 64;
+/// Products that are worth a task of their own: some ten microseconds.
+const TASK: usize = 1 << 20;
 
 impl<T: Element> Packed<T> {
     /// The maps of the other side, from `x`: (B, out, H', W') from (B, input, H, W) for
@@ -81,13 +83,18 @@ impl<T: Element> Packed<T> {
             // phases of the same rows have one grid; what lies outside the result is not written
             let size = first.size(to);
             let chunks = (size[0] * size[1]).div_ceil(lanes);
-            if chunks == 0 {
+            if chunks == 0 || batch == 0 {
                 continue;
             }
             // as even as can be, so that the last tile is not a rest
             let vectors = chunks.div_ceil(chunks.div_ceil(vectors));
             let tiles = chunks.div_ceil(vectors);
-            let per_task = (tiles * batch * conv.groups).div_ceil(TASKS).min(tiles);
+            let work = read * made * phases.iter().map(|p| p.phase.taps.len()).sum::<usize>();
+            let worth = TASK.div_ceil(work.max(1) * vectors * lanes);
+            let per_task = (tiles * batch * conv.groups)
+                .div_ceil(TASKS)
+                .max(worth)
+                .min(tiles);
             let tasks = tiles.div_ceil(per_task);
             let all = 0..batch * conv.groups * tasks;
             let rows = made.next_multiple_of(self.isa.tile::<T>()[1]);
@@ -517,7 +524,7 @@ unsafe fn multiply<S: Simd>(
 /// # Safety
 /// As [`multiply`], with R = ROWS and V = `vectors`.
 #[inline(always)]
-pub(crate) unsafe fn tile<S: Simd, const R: usize, const V: usize>(
+unsafe fn tile<S: Simd, const R: usize, const V: usize>(
     depth: usize,
     mut a: *const S::Element,
     mut b: *const S::Element,
@@ -554,7 +561,7 @@ pub(crate) unsafe fn tile<S: Simd, const R: usize, const V: usize>(
     }
 }
 
-/// Runs on the best instructions; kept for tests of the others.
+/// Runs on the given instructions.
 #[cfg(test)]
 pub(crate) fn on<T: Element>(
     isa: Isa,

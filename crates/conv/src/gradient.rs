@@ -93,6 +93,9 @@ pub(crate) fn on<T: Element>(
         false => (coarse, fine, coarse_pixels),
     };
     let segments = segments(conv, maps);
+    if segments.is_empty() {
+        return vec![T::ZERO; conv.weights()];
+    }
     let panels = down.div_ceil(rows);
     let per_task = panels.div_ceil(TASKS.div_ceil(segments.len()));
     let shares = panels.div_ceil(per_task);

@@ -23,9 +23,13 @@ pub fn max_min<T: Element>(channels: usize, pixels: usize, x: &[T], y: &mut [T])
     maps.with_min_len(at_least(map)).for_each(|(y, x)| {
         let (a, b) = x.split_at(map / 2);
         let (large, small) = y.split_at_mut(map / 2);
-        for ((large, small), (&a, &b)) in large.iter_mut().zip(small).zip(a.iter().zip(b)) {
-            (*large, *small) = (a.larger(b), a.smaller(b));
-        }
+        let made = large.par_chunks_mut(SHARE).zip(small.par_chunks_mut(SHARE));
+        let read = a.par_chunks(SHARE).zip(b.par_chunks(SHARE));
+        made.zip(read).for_each(|((large, small), (a, b))| {
+            for ((large, small), (&a, &b)) in large.iter_mut().zip(small).zip(a.iter().zip(b)) {
+                (*large, *small) = (a.larger(b), a.smaller(b));
+            }
+        });
     });
 }
 
@@ -42,12 +46,18 @@ pub fn max_min_backward<T: Element>(channels: usize, pixels: usize, x: &[T], gra
     maps.with_min_len(at_least(map)).for_each(|(gradient, x)| {
         let (a, b) = x.split_at(map / 2);
         let (first, second) = gradient.split_at_mut(map / 2);
-        for ((g, h), (a, b)) in first.iter_mut().zip(second).zip(a.iter().zip(b)) {
-            // two choices of numbers, not one of places: the compiler makes vectors of them
-            let (first, second, stays) = (*g, *h, a > b);
-            *g = if stays { first } else { second };
-            *h = if stays { second } else { first };
-        }
+        let made = first
+            .par_chunks_mut(SHARE)
+            .zip(second.par_chunks_mut(SHARE));
+        let read = a.par_chunks(SHARE).zip(b.par_chunks(SHARE));
+        made.zip(read).for_each(|((first, second), (a, b))| {
+            for ((g, h), (a, b)) in first.iter_mut().zip(second).zip(a.iter().zip(b)) {
+                // two choices of numbers, not one of places: the compiler makes vectors of them
+                let (first, second, stays) = (*g, *h, a > b);
+                *g = if stays { first } else { second };
+                *h = if stays { second } else { first };
+            }
+        });
     });
 }
 
@@ -84,7 +94,7 @@ pub fn channel_sums<T: Element>(channels: usize, pixels: usize, x: &[T]) -> Vec<
 }
 
 /// A sum over 16 interleaved partial sums: quick, and its error grows with a sixteenth of the length.
-fn sum<T: Element>(values: &[T]) -> T {
+pub fn sum<T: Element>(values: &[T]) -> T {
     const PARTS: usize = 16;
     let mut parts = [T::ZERO; PARTS];
     let mut chunks = values.chunks_exact(PARTS);

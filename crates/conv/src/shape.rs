@@ -1,5 +1,8 @@
 //! The geometry of a convolution: which pixel meets which tap.
 
+/// Most pixels of a map: they are counted in 32 bits. No stride, side or padding is larger.
+const LARGEST: usize = u32::MAX as usize;
+
 /// What lies beyond the border.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wrap {
@@ -57,7 +60,11 @@ impl Conv {
     /// # Panics
     /// Where the kernel does not fit, or a circular border does not close.
     pub fn maps(&self, batch: usize, fine: [usize; 2]) -> Maps {
-        let coarse = fine.map(|side| self.side(side));
+        let side = |side| {
+            let coarse = self.side(side);
+            coarse.unwrap_or_else(|| panic!("{self:?} does not fit into a side of {side}"))
+        };
+        let coarse = fine.map(side);
         let maps = Maps {
             batch,
             fine,
@@ -69,19 +76,16 @@ impl Conv {
 
     /// Whether a circular border closes: the coarse map is the fine one divided by the stride.
     pub fn closes(&self, fine: [usize; 2]) -> bool {
-        let reach = self.dilation * (self.kernel - 1) + 1;
-        fine.iter()
-            .all(|&side| side + 2 * self.padding >= reach && self.side(side) * self.stride == side)
+        let closed = |&side: &usize| self.side(side).map(|coarse| coarse * self.stride);
+        fine.iter().all(|side| closed(side) == Some(*side))
     }
 
-    fn side(&self, side: usize) -> usize {
-        let reach = self.dilation * (self.kernel - 1) + 1;
-        let padded = side + 2 * self.padding;
-        assert!(
-            padded >= reach,
-            "{self:?} does not fit into a side of {side}"
-        );
-        (padded - reach) / self.stride + 1
+    /// Side of the coarse map; `None` where the kernel does not fit.
+    fn side(&self, side: usize) -> Option<usize> {
+        let reach = self.dilation.checked_mul(self.kernel.checked_sub(1)?)?;
+        let padded = self.padding.checked_mul(2)?.checked_add(side)?;
+        let room = padded.checked_sub(reach.checked_add(1)?)?;
+        Some(room.checked_div(self.stride)? + 1)
     }
 
     /// Floating-point operations on maps: two per weight and coarse pixel, those on the border too.
@@ -114,6 +118,20 @@ impl Conv {
 
     /// Panics where sizes and description do not belong together.
     pub(crate) fn check(&self, maps: &Maps) {
+        // below these limits no index wraps, whatever a profile says of overflow
+        let entries = |channels: usize, [height, width]: [usize; 2]| {
+            let pixels = height.checked_mul(width).filter(|&p| p <= LARGEST)?;
+            pixels.checked_mul(channels)?.checked_mul(maps.batch)
+        };
+        let sizes = [
+            entries(self.input, maps.fine),
+            entries(self.out, maps.coarse),
+        ];
+        let lengths = [self.stride, self.dilation, self.padding, self.kernel];
+        assert!(
+            !sizes.contains(&None) && lengths.iter().all(|&length| length <= LARGEST),
+            "{self:?} on {maps:?} is too large"
+        );
         let numbers = [
             self.input,
             self.out,
@@ -132,7 +150,7 @@ impl Conv {
         for (fine, coarse) in maps.fine.into_iter().zip(maps.coarse) {
             // a fine map may have rows that no window reaches
             assert!(
-                fine > 0 && coarse == self.side(fine),
+                fine > 0 && Some(coarse) == self.side(fine),
                 "{self:?} on {maps:?}"
             );
             let closed = self.wrap == Wrap::Zeros || coarse * self.stride == fine;
@@ -144,8 +162,15 @@ impl Conv {
     }
 
     /// Number of weights.
+    ///
+    /// # Panics
+    /// Where no memory could hold them.
     pub(crate) fn weights(&self) -> usize {
-        self.out * (self.input / self.groups) * self.kernel * self.kernel
+        let factors = [self.input / self.groups, self.kernel, self.kernel];
+        let product = factors
+            .iter()
+            .try_fold(self.out, |product, &f| product.checked_mul(f));
+        product.unwrap_or_else(|| panic!("the kernel of {self:?} is too large"))
     }
 
     /// Where tap `tap` of an axis reads, relative to stride · (coarse index).

@@ -23,13 +23,13 @@ pub trait Element:
     const ONE: Self;
     /// `self · factor + sum`, rounded once.
     fn fma(self, factor: Self, sum: Self) -> Self;
-    /// The larger; a NaN is taken where the first is not larger than the second.
+    /// The larger; a NaN that comes first stays, so that a ReLU hides none.
     fn larger(self, other: Self) -> Self {
-        if self > other { self } else { other }
+        if other > self { other } else { self }
     }
     /// The smaller, with [`Element::larger`] the pair again.
     fn smaller(self, other: Self) -> Self {
-        if self > other { other } else { self }
+        if other > self { self } else { other }
     }
     #[doc(hidden)]
     fn scratch() -> &'static LocalKey<RefCell<Vec<Self>>>;
@@ -88,6 +88,18 @@ pub(crate) enum Isa {
     Portable,
 }
 
+/// Environment variable that names lesser instructions, for measurements.
+const CHOICE: &str = "CERTISEG_SIMD";
+
+/// The instructions that are used: `avx512`, `avx2` or `portable`, the best that the processor has
+/// or the one that CERTISEG_SIMD names.
+///
+/// # Errors
+/// Words for people where it names none that the processor has.
+pub fn instructions() -> Result<&'static str, String> {
+    Isa::chosen().map(Isa::name)
+}
+
 /// Work that is compiled for every kind of processor.
 pub(crate) trait Job<T: Element> {
     /// Must be `#[inline(always)]`, so that it is compiled with the instructions of its caller.
@@ -114,16 +126,34 @@ impl Isa {
         all
     }
 
-    /// The best of this processor; the environment variable CERTISEG_SIMD may name a lesser one,
-    /// `avx2` or `portable`, for measurements.
+    /// What [`instructions`] says; where that is an error, the best.
     pub fn best() -> Self {
         static BEST: std::sync::OnceLock<Isa> = std::sync::OnceLock::new();
-        *BEST.get_or_init(|| {
-            let all = Self::available();
-            let word = std::env::var("CERTISEG_SIMD").unwrap_or_default();
-            let named = |isa: &&Self| format!("{isa:?}").eq_ignore_ascii_case(&word);
-            *all.iter().find(named).unwrap_or(&all[0])
+        *BEST.get_or_init(|| Self::chosen().unwrap_or_else(|_| Self::available()[0]))
+    }
+
+    /// The best of this processor, or the one that the environment names.
+    fn chosen() -> Result<Self, String> {
+        let all = Self::available();
+        let Ok(word) = std::env::var(CHOICE) else {
+            return Ok(all[0]);
+        };
+        let named = |isa: &&Self| isa.name() == word;
+        all.iter().find(named).copied().ok_or_else(|| {
+            let names: Vec<_> = all.iter().map(|isa| isa.name()).collect();
+            let names = names.join(", ");
+            format!("{CHOICE} is {word:?}, this processor has {names}")
         })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "avx2",
+            Self::Portable => "portable",
+        }
     }
 
     /// Lanes, rows and vectors of its tiles.

@@ -425,4 +425,54 @@ fn wrong_sizes_are_refused() {
         &[0.0f32; 32],
         &[0.0; 15]
     ))));
+    // sizes whose products wrap, and maps made by hand
+    let wide = Conv {
+        kernel: 2,
+        dilation: (1 << 32) - 1,
+        ..conv
+    };
+    assert!(refused(&|| _ = wide.maps(1, [1 << 32; 2])));
+    let by_hand = Maps {
+        batch: 1,
+        fine: [1 << 32; 2],
+        coarse: [1, 1],
+    };
+    assert!(refused(&|| apply(&wide, &by_hand, 0, 4)));
+    for wrong in [Conv { stride: 0, ..conv }, Conv { kernel: 0, ..conv }] {
+        assert!(refused(&|| _ = wrong.maps(1, [4, 4])));
+        assert!(!wrong.closes([4, 4]));
+    }
+}
+
+#[test]
+fn no_maps_give_no_maps() {
+    let conv = Conv {
+        input: 2,
+        out: 3,
+        kernel: 3,
+        stride: 2,
+        dilation: 1,
+        groups: 1,
+        padding: 1,
+        wrap: Wrap::Zeros,
+    };
+    let maps = conv.maps(0, [5, 5]);
+    let kernel = vec![1.0f32; conv.weights()];
+    for direction in [Direction::Plain, Direction::Adjoint] {
+        let packed = Packed::new(&conv, direction, &kernel);
+        packed.apply(&maps, &[], &After::default(), &mut []);
+    }
+    let gradient = crate::weight_gradient::<f32>(&conv, &maps, &[], &[]);
+    assert_eq!(gradient, vec![0.0; kernel.len()]);
+}
+
+#[test]
+fn a_nan_stays() {
+    use crate::Element;
+    let nan = f32::NAN;
+    assert!(nan.larger(0.0).is_nan() && 0.0f32.larger(nan) == 0.0);
+    // of a pair one is kept
+    for (a, b) in [(nan, 1.0), (1.0, nan)] {
+        assert!(a.larger(b).is_nan() != a.smaller(b).is_nan());
+    }
 }

@@ -344,13 +344,14 @@ impl Certifier {
         let measured = self.double.with(|pass| {
             let pairs = values.iter().zip(pass.forward(image)?);
             let differences = pairs.map(|(&f, &e)| (f64::from(f) - e).abs());
-            // NaN loses every max: it stays in the logits, where the judge refuses it
-            Ok::<_, Error>(differences.fold(0.0, f64::max))
+            // nothing is known where either is no number; the judge refuses such logits anyway
+            let known = |d: f64| if d.is_nan() { f64::INFINITY } else { d };
+            Ok::<_, Error>(differences.map(known).fold(0.0, f64::max))
         })?;
         let squares = image.iter().map(|&x| f64::from(x) * f64::from(x));
         // a sum of n squares is off by n roundoffs at most
         let norm = squares.sum::<f64>().sqrt() * (1.0 + image.len() as f64 * f64::EPSILON);
-        let derived = self.rounding.error(self.size, norm);
+        let derived = self.rounding.f64_error(self.size, norm);
         Ok(Logits {
             grid: Grid::new(self.classes, height, width)?,
             values,

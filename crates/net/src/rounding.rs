@@ -62,7 +62,7 @@ impl Rounding {
 
     /// Bound on |computed − exact| of every logit of an f64 forward pass on a (3, `height`,
     /// `width`) picture of l2 norm at most `norm`; infinite where none can be given.
-    pub fn error(&self, [height, width]: Sides, norm: f64) -> f64 {
+    pub fn f64_error(&self, [height, width]: Sides, norm: f64) -> f64 {
         let start = Size { norm, error: 0.0 };
         let (end, _) = self.through(&self.network.nodes, start, [height, width]);
         match end.error.is_finite() {
@@ -305,7 +305,7 @@ mod tests {
     fn the_bound_is_far_below_f32_errors_and_grows_with_the_picture() {
         let network = network();
         let audit = network.audit(64, 64).unwrap();
-        let bound = |norm| Rounding::new(&network, &audit).error([64, 64], norm);
+        let bound = |norm| Rounding::new(&network, &audit).f64_error([64, 64], norm);
         // f32 passes of this network are off by about 1e-7
         assert!(bound(64.0) > 0.0 && bound(64.0) < 1e-8, "{}", bound(64.0));
         assert!(bound(640.0) > bound(64.0));
@@ -338,7 +338,7 @@ mod tests {
         ]);
         network.tensors.extend(added);
         let audit = network.audit(64, 64).unwrap();
-        assert!(Rounding::new(&network, &audit).error([64, 64], 64.0) > 100.0);
+        assert!(Rounding::new(&network, &audit).f64_error([64, 64], 64.0) > 100.0);
     }
 
     #[test]
@@ -361,7 +361,7 @@ mod tests {
             ]);
             let network = Network::new(nodes, tensors).unwrap();
             let audit = network.audit(4, 4).unwrap();
-            Rounding::new(&network, &audit).error([4, 4], 10.0)
+            Rounding::new(&network, &audit).f64_error([4, 4], 10.0)
         };
         assert_eq!(bound("a"), bound("other"));
     }
@@ -398,7 +398,7 @@ mod tests {
             });
             let network = Network::new(nodes.clone(), tensors.collect()).unwrap();
             let audit = network.audit(4, 4).unwrap();
-            Rounding::new(&network, &audit).error([4, 4], 1.0)
+            Rounding::new(&network, &audit).f64_error([4, 4], 1.0)
         };
         let concat = Node::Concat {
             branches: vec![Vec::new()],

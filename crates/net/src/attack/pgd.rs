@@ -82,6 +82,17 @@ pub fn pgd(
     settings: &Pgd,
     rng: &mut Rng,
 ) -> Result<Attacked> {
+    // on a thread of the pool, where a layer begins at once
+    rayon::scope(|_| ascend(target, scene, eps, settings, rng))
+}
+
+fn ascend(
+    target: &Target,
+    scene: &Scene,
+    eps: f64,
+    settings: &Pgd,
+    rng: &mut Rng,
+) -> Result<Attacked> {
     settings.check()?;
     if !(0.0..f64::INFINITY).contains(&eps) {
         return Err(Error::setting(

@@ -245,7 +245,10 @@ impl<'a, T: Number> Lowering<'a, T> {
             let place = match target {
                 Some(target) if !in_place(unit.node) && target.overlaps(&x.place) => {
                     let made = self.unit(unit, x, None)?;
-                    self.push(Op::Copy, Some(made), target);
+                    // a split may have stayed where it was
+                    if made != target {
+                        self.push(Op::Copy, Some(made), target);
+                    }
                     target
                 }
                 _ => self.unit(unit, x, target)?,

@@ -65,19 +65,9 @@ pub fn with<T: Number>(pixels: usize, x: &[T], y: &mut [T], work: impl Fn(T, &mu
         .for_each(|(y, x)| y.iter_mut().zip(x).for_each(|(y, &x)| work(x, y)));
 }
 
-/// A mean by sixteen interleaved sums: at most as many additions per entry as there are entries.
+/// A mean: at most as many additions per entry as there are entries.
 fn mean<T: Number>(values: &[T]) -> T {
-    const PARTS: usize = 16;
-    let mut parts = [T::ZERO; PARTS];
-    let mut chunks = values.chunks_exact(PARTS);
-    for chunk in &mut chunks {
-        for (part, &value) in parts.iter_mut().zip(chunk) {
-            *part = *part + value;
-        }
-    }
-    let parts = parts.iter().chain(chunks.remainder());
-    let sum = parts.fold(T::ZERO, |sum, &part| sum + part);
-    sum / T::of(values.len() as f64)
+    certiseg_conv::sum(values) / T::of(values.len() as f64)
 }
 
 /// (x − its mean) + shift.
@@ -257,7 +247,11 @@ pub fn pool<T: Number>(
                         Pooling::L2 if first => pairs.for_each(|(y, &x)| *y = x * x),
                         Pooling::L2 => pairs.for_each(|(y, &x)| *y = *y + x * x),
                         Pooling::Max if first => pairs.for_each(|(y, &x)| *y = x),
-                        Pooling::Max => pairs.for_each(|(y, &x)| *y = y.larger(x)),
+                        Pooling::Max => pairs.for_each(|(y, &x)| {
+                            // a NaN stays, wherever it is
+                            let ordered = (*y).partial_cmp(&x).is_some();
+                            *y = if ordered { y.larger(x) } else { *y + x };
+                        }),
                     }
                 }
             }
