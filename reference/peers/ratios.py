@@ -1,12 +1,14 @@
 """Times certiseg beside its peers, case by case in turn, and prints medians and ratios.
 
-    cargo build --release && cargo build --release -p certiseg-conv --example speed
+    cargo build --release && cargo build --release -p certiseg-conv --example convolutions
     python ratios.py [--rounds 5] [--only WORDS ...] [--json OUT]
 
 Needs what speed.py needs, the two programs above, and ../shared/models beside the repository. Every
 round runs each side of a case once, in a process of its own, so that a busy moment meets both;
-figures are medians over rounds of the medians within them (of the fastest runs for our single
-convolutions). Two threads on each side; `times` is how much better ours is.
+figures are medians over rounds of the medians within them. Two threads on each side; `times` is how
+much better ours is. Spinning threads of the peers lose most on a busy machine: the load before
+each case goes into the JSON, and one that means other work is told. Memory is that of whole
+processes, and again without what the peer holds once set up, beside our whole process.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ OURS = ROOT / "target" / "release"
 MODELS = ROOT.parent / "shared" / "models"
 SPEED = ROOT / "experiments" / "speed.toml"
 TWIN = ["--set", "network.kernels=unconstrained", "--set", "network.centering=batch"]
+BUSY = 2.5  # runnable threads: two of a case, half a processor of others
 WEIGHTS = ("weights", "backward of weights")
 CONVOLUTIONS = (
     "32->32 at 256",
@@ -54,10 +57,12 @@ def run(command: list[object]) -> str:
     return done.stdout
 
 
-def peer(word: str, unit: str, model: Path) -> dict[str, float]:
-    """The rows of speed.py whose name has this word."""
+def peer(words: str | list[str], unit: str, model: Path) -> dict[str, float]:
+    """The rows of speed.py whose name has one of these words, from one process."""
+    words = [words] if isinstance(words, str) else words
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        run([sys.executable, HERE / "speed.py", "--model", model, "--only", word, "--json", file.name])
+        command = [sys.executable, HERE / "speed.py", "--model", model, "--json", file.name]
+        run([*command, "--only", *words])
         rows = json.loads(Path(file.name).read_text())["rows"]
     return {name: row[unit] for name, row in rows.items() if unit in row}
 
@@ -76,7 +81,7 @@ def step(name: str, size: int, how: list[object]) -> dict[str, float]:
 
 
 def convolution(name: str) -> dict[str, float]:
-    lines = run([OURS / "examples" / "speed", name]).splitlines()
+    lines = run([OURS / "examples" / "convolutions", name]).splitlines()
     line = next(line for line in lines if line.startswith(name + "  "))
     rates = [float(word) for word in line[len(name) :].split()[:3]]
     return dict(zip((f"{name}: {what}" for what in ("forward", "dx", "dw")), rates, strict=True))
@@ -97,15 +102,17 @@ def cases(ours: Path, model: Path) -> list[tuple[str, str, object, object]]:
         mine = lambda size=size, names=names: dict.fromkeys(
             names, bench(size, "--model", ours)["milliseconds"]
         )
-        theirs = lambda names=names: {
-            row: value for name in names for row, value in peer(name, "ms", model).items()
-        }
-        table.append((f"inference {size}", "ms", theirs, mine))
-    for row, size, how in (("LipNet step 128", 128, [SPEED]), ("ORT 1024", 1024, ["--model", ours])):
-        mine = lambda row=row, size=size, how=how: {
-            f"memory: {row}": bench(size, *how)["peak_megabytes"]
-        }
-        table.append((f"memory: {row}", "MB", partial(peer, f"memory: {row}", "MB", model), mine))
+        table.append((f"inference {size}", "ms", partial(peer, names, "ms", model), mine))
+    for row, size, how in (
+        ("LipNet step 128", 128, [SPEED]),
+        ("ORT 1024", 1024, ["--model", ours]),
+    ):
+        for unit in ("MB", "MB above set-up"):
+            mine = lambda row=row, size=size, how=how: {
+                f"memory: {row}": bench(size, *how)["peak_megabytes"]
+            }
+            name = f"memory: {row}"
+            table.append((name, unit, partial(peer, name, unit, model), mine))
     for name in CONVOLUTIONS:
         theirs = partial(peer, f"{name}: ", "GFLOP/s", model)
         table.append((name, "GFLOP/s", theirs, partial(convolution, name)))
@@ -125,15 +132,22 @@ def main() -> None:
         parts = ["--graph", f"{model}.graph.json", "--tensors", f"{model}.safetensors"]
         run([OURS / "certiseg", "model", "import", *parts, "--out", ours])
         print(f"{'':42}{'peer':>10}{'ours':>10}{'times':>8}")
-        for name, unit, theirs, mine in cases(ours, model):
-            if not any(word in name for word in args.only):
-                continue
+        chosen = [case for case in cases(ours, model) if any(word in case[0] for word in args.only)]
+        if not chosen:
+            sys.exit(f"no case has one of {args.only} in its name")
+        for _, unit, theirs, mine in chosen:
+            load = os.getloadavg()[0]
             rounds = [(theirs(), mine()) for _ in range(args.rounds)]
             for row in sorted(rounds[0][0].keys() & rounds[0][1].keys()):
-                them, us = (median(side[row] for side in sides) for sides in zip(*rounds, strict=True))
+                them, us = (median(side[row] for side in sides) for sides in zip(*rounds))
                 ratio = us / them if unit == "GFLOP/s" else them / us
-                rows[row] = {"unit": unit, "peer": them, "ours": us, "ratio": ratio}
-                print(f"{row:42}{them:>10.1f}{us:>10.1f}{ratio:>8.2f}  {unit}", flush=True)
+                pairs = [[theirs[row], ours[row]] for theirs, ours in rounds]
+                rows[f"{row}, {unit}"] = {
+                    "peer": them, "ours": us, "ratio": ratio, "load": load, "rounds": pairs
+                }
+                # what the case before has left in the average of the last minute is no other work
+                note = "" if load < BUSY else f"  load {load:.1f} before"
+                print(f"{row:42}{them:>10.1f}{us:>10.1f}{ratio:>8.2f}  {unit}{note}", flush=True)
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1) + "\n")
 

@@ -55,7 +55,15 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().verb {
+    let verb = Cli::parse().verb;
+    // a choice that is not there must not be passed over in silence
+    if let Err(message) = certiseg_net::bench::instructions() {
+        return fail::report(&fail::Usage::error(
+            message,
+            "name one of these, or unset it",
+        ));
+    }
+    let done = match verb {
         Verb::Demo(demo) => demo.run(),
         Verb::Train(train) => train.run(),
         Verb::Audit(audit) => audit.run(),

@@ -46,7 +46,7 @@ fn a_step_is_told_by_stage_and_layer() {
     }
     let table = stdout(&[&["bench", "--repeats", "1"], &small[..4], &["--size", "32"]].concat());
     for word in [
-        "training step of 2 at 32x32",
+        "training step of 2 at 32x32, ",
         "backward of weights",
         "MaxMin",
         "GFLOP/s",
@@ -77,6 +77,7 @@ fn a_model_is_timed_and_wrong_use_is_told() {
             "cannot be used with",
         ),
         (vec!["nowhere.toml"], "nowhere.toml"),
+        (vec!["--set", "height=64", "--size", "32"], "--size"),
         (vec!["--set", "network.sides=3"], "sides"),
     ] {
         let output = certiseg(&[&["bench"], arguments.as_slice()].concat());
@@ -85,4 +86,32 @@ fn a_model_is_timed_and_wrong_use_is_told() {
         assert!(message.contains(words), "{arguments:?}: {message}");
         assert!(output.stdout.is_empty());
     }
+}
+
+#[test]
+fn instructions_that_are_not_there_are_refused() {
+    let run = |word: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_certiseg"));
+        let arguments = [
+            "bench",
+            "--json",
+            "--repeats",
+            "1",
+            "--set",
+            "network.size=xs",
+        ];
+        command
+            .args(arguments)
+            .args(["--batch", "1", "--size", "32"]);
+        command.env("CERTISEG_SIMD", word).output().unwrap()
+    };
+    let wrong = run("sse9");
+    let message = String::from_utf8_lossy(&wrong.stderr);
+    assert_eq!(wrong.status.code(), Some(2), "{message}");
+    assert!(
+        message.contains("sse9") && message.contains("portable"),
+        "{message}"
+    );
+    let report: Value = serde_json::from_slice(&run("portable").stdout).unwrap();
+    assert_eq!(report["instructions"], "portable");
 }

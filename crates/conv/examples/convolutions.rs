@@ -1,5 +1,6 @@
-//! GFLOP/s of single convolutions: forward, input gradient, weight gradient, and the time to arrange
-//! a kernel. `cargo run --release -p certiseg-conv --example speed [WORD]`
+//! GFLOP/s of single convolutions as a training calls them: forward, input gradient and weight
+//! gradient, medians, the kernel arranged and the result allocated in each call; and the time of the
+//! arranging alone. `cargo run --release -p certiseg-conv --example convolutions [WORD]`
 
 use std::time::Instant;
 
@@ -55,13 +56,15 @@ fn main() {
         let coarse = numbers(batch * out * maps.coarse_pixels());
         let weights = numbers(out * input * kernel * kernel);
         let flops = 2.0 * (weights.len() * batch * maps.coarse_pixels()) as f64;
-        let plain = Packed::new(&conv, Direction::Plain, &weights);
-        let adjoint = Packed::new(&conv, Direction::Adjoint, &weights);
-        let (mut to_coarse, mut to_fine) = (coarse.clone(), fine.clone());
-        let forward = least(|| plain.apply(&maps, &fine, &After::default(), &mut to_coarse));
-        let back = least(|| adjoint.apply(&maps, &coarse, &After::default(), &mut to_fine));
-        let gradient = least(|| drop(weight_gradient(&conv, &maps, &fine, &coarse)));
-        let pack = least(|| drop(Packed::new(&conv, Direction::Plain, &weights)));
+        let apply = |direction, x: &[f32], length: usize| {
+            let mut y = vec![0.0; length];
+            Packed::new(&conv, direction, &weights).apply(&maps, x, &After::default(), &mut y);
+            y
+        };
+        let forward = median(|| drop(apply(Direction::Plain, &fine, coarse.len())));
+        let back = median(|| drop(apply(Direction::Adjoint, &coarse, fine.len())));
+        let gradient = median(|| drop(weight_gradient(&conv, &maps, &fine, &coarse)));
+        let pack = median(|| drop(Packed::new(&conv, Direction::Plain, &weights)));
         let [forward, back, gradient] = [forward, back, gradient].map(|s| flops / s / 1e9);
         let (forward, back) = match name.starts_with("transposed") {
             true => (back, forward),
@@ -74,14 +77,20 @@ fn main() {
     }
 }
 
-/// Seconds of the fastest of some calls, over about a quarter of a second.
-fn least(mut call: impl FnMut()) -> f64 {
-    let began = Instant::now();
-    let mut least = f64::INFINITY;
-    while began.elapsed().as_secs_f64() < 0.25 {
-        let began = Instant::now();
+/// Median seconds of a call, over a quarter of a second on a thread of the pool; the first two only
+/// warm up.
+fn median(mut call: impl FnMut() + Send) -> f64 {
+    rayon::scope(|_| {
         call();
-        least = least.min(began.elapsed().as_secs_f64());
-    }
-    least
+        call();
+        let all = Instant::now();
+        let mut seconds = Vec::new();
+        while all.elapsed().as_secs_f64() < 0.25 {
+            let began = Instant::now();
+            call();
+            seconds.push(began.elapsed().as_secs_f64());
+        }
+        seconds.sort_unstable_by(f64::total_cmp);
+        seconds[seconds.len() / 2]
+    })
 }

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use certiseg_net::bench::{Times, WARM_UP, inference, threads, training};
+use certiseg_net::bench::{Times, WARM_UP, inference, instructions, threads, training};
 use certiseg_net::checkpoint::load_model;
 use certiseg_net::profile::{Cost, Pass};
 use clap::Args;
 use serde::Serialize;
 
+use crate::fail::Usage;
 use crate::output::{print_line, table};
 use crate::progress::Progress;
 use crate::settings;
@@ -18,7 +19,7 @@ use crate::source::size;
 /// Flags of the verb.
 #[derive(Args)]
 pub struct Bench {
-    /// Settings of a training (TOML), as for train; without --model its step is timed
+    /// Settings of a training (TOML), as for train; its step is timed, its data are not read
     config: Option<PathBuf>,
     /// Override one setting, for example --set network.size='"m1"'
     #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with = "model")]
@@ -29,11 +30,12 @@ pub struct Bench {
     /// Time the forward pass of this model instead, one picture at a time
     #[arg(long, value_name = "FILE", conflicts_with = "config")]
     model: Option<PathBuf>,
-    /// Sizes of the pictures, HEIGHTxWIDTH; by default 64,128 for a step, 256,512,1024 for a model
+    /// Sizes of the pictures, HEIGHTxWIDTH or one side; by default that of the settings (without a
+    /// file 64,128), of a model 256,512,1024
     #[arg(long, value_delimiter = ',', value_parser = size)]
     size: Vec<[usize; 2]>,
     /// Runs whose median is shown, after two to warm up
-    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     repeats: u32,
     /// One JSON object per size instead of tables
     #[arg(long)]
@@ -50,9 +52,11 @@ struct Report<'a> {
     /// Pictures of one run.
     batch: usize,
     threads: usize,
+    instructions: &'static str,
     milliseconds: f64,
     least_milliseconds: f64,
-    /// Of this process up to now, in MB of 10^6 bytes; none where the system does not tell.
+    /// Of this process up to now, earlier sizes included, in MB of 10^6 bytes; null where the system
+    /// does not tell.
     peak_megabytes: Option<f64>,
     /// Milliseconds of a run.
     stages: Vec<Stage>,
@@ -93,7 +97,18 @@ impl Bench {
             None => {
                 let mut settings = settings::read(self.config.as_deref(), &self.sets)?;
                 settings.batch = self.batch.unwrap_or(settings.batch);
-                for size in self.sizes(&[64, 128]) {
+                let sets_side =
+                    |set: &&String| set.starts_with("height=") || set.starts_with("width=");
+                if let (Some(set), false) = (self.sets.iter().find(sets_side), self.size.is_empty())
+                {
+                    let message = format!("--set {set} beside --size");
+                    return Err(Usage::error(message, "give one of them"));
+                }
+                let sizes = match self.config.is_some() || self.sets.iter().any(|s| sets_side(&s)) {
+                    true if self.size.is_empty() => vec![[settings.height, settings.width]],
+                    _ => self.sizes(&[64, 128]),
+                };
+                for size in sizes {
                     let mut settings = settings.clone();
                     [settings.height, settings.width] = size;
                     let batch = settings.batch;
@@ -129,6 +144,7 @@ impl Bench {
             width,
             batch,
             threads: threads(),
+            instructions: instructions().unwrap_or_default(),
             milliseconds: times.median() * 1e3,
             least_milliseconds: times.least() * 1e3,
             peak_megabytes: peak_memory(),
@@ -158,8 +174,10 @@ impl Bench {
             return print_line(&serde_json::to_string(&report)?);
         }
         print_line(&format!(
-            "{what} of {batch} at {height}x{width} on {} threads: {:.1} ms (least {:.1}), {:.1} images/s, peak memory {}",
+            "{what} of {batch} at {height}x{width}, {} thread{}, {}: {:.1} ms (least {:.1}), {:.1} images/s, peak memory so far {}",
             report.threads,
+            if report.threads == 1 { "" } else { "s" },
+            report.instructions,
             report.milliseconds,
             report.least_milliseconds,
             batch as f64 / times.median(),
