@@ -158,6 +158,8 @@ fn odd() -> Vec<(&'static str, Vec<Node>)> {
         })
     };
     let part = |channels, nodes| Part { channels, nodes };
+    let split = |parts| Node::Split { parts };
+    let half = |node| split(vec![part(2, vec![node]), part(2, vec![])]);
     let sum = |branches| Node::Sum {
         name: "sum".into(),
         branches,
@@ -303,19 +305,10 @@ fn odd() -> Vec<(&'static str, Vec<Node>)> {
         ),
         (
             "splits that stay in a split that is made",
-            with(vec![Node::Split {
-                parts: vec![part(
-                    4,
-                    vec![
-                        Node::Split {
-                            parts: vec![part(2, vec![Node::Abs]), part(2, vec![])],
-                        },
-                        Node::Split {
-                            parts: vec![part(2, vec![]), part(2, vec![Node::Relu])],
-                        },
-                    ],
-                )],
-            }]),
+            with(vec![split(vec![part(
+                4,
+                vec![half(Node::Abs), half(Node::Relu)],
+            )])]),
         ),
         (
             "split in split",
@@ -506,7 +499,7 @@ fn the_comparison_sees_planted_errors() {
 fn bands_change_no_bit() {
     let mut banded = 0;
     for (name, network, [height, width]) in all() {
-        // wider than high, so that the last band is a short one
+        // three times as high, so that the last band is a short one
         let size = [height * 3, width];
         let whole = passes::<f32>(&network, size, usize::MAX);
         let wide = passes::<f64>(&network, size, usize::MAX);
