@@ -97,9 +97,4 @@ impl<T: Number> Inference<T> {
         rayon::scope(|_| plan.run(arena));
         Ok(&self.arena[plan.output.range()])
     }
-
-    /// Bytes of the maps of a pass, all of them together.
-    pub fn memory(&self) -> usize {
-        size_of_val(self.arena.as_slice())
-    }
 }
