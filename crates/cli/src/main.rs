@@ -2,21 +2,24 @@
 
 /// A line on standard error; a closed one is no reason to stop.
 macro_rules! say {
-    ($($words:tt)*) => {{
-        use std::io::Write;
-        let _ = writeln!(std::io::stderr(), $($words)*);
-    }};
+    ($($words:tt)*) => {
+        crate::progress::tell(&format!($($words)*))
+    };
 }
 
 mod cmd;
 mod conventions;
+mod device;
+mod events;
 mod fail;
 mod interrupt;
 mod maps;
 mod output;
 mod picture;
+mod presets;
 mod progress;
 mod region;
+mod run_folder;
 mod settings;
 mod source;
 
@@ -30,6 +33,9 @@ use clap::{Parser, Subcommand};
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
+    /// How progress is shown on standard error
+    #[arg(long, global = true, default_value = "auto", value_name = "STYLE")]
+    progress: progress::Style,
 }
 
 #[derive(Subcommand)]
@@ -55,7 +61,8 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    let verb = Cli::parse().verb;
+    let Cli { verb, progress } = Cli::parse();
+    progress.choose();
     // a choice that is not there must not be passed over in silence
     if let Err(message) = certiseg_net::bench::instructions() {
         return fail::report(&fail::Usage::error(

@@ -7,18 +7,17 @@ use certiseg_net::train::Train as Settings;
 
 use crate::fail::Usage;
 
-/// Reads a settings file, if there is one, and `key=value` settings over it.
-pub fn read(config: Option<&Path>, sets: &[String]) -> Result<Settings> {
-    let mut table = match config {
-        None => toml::Table::new(),
-        Some(path) => {
-            let text = std::fs::read_to_string(path);
-            let text = text.with_context(|| format!("cannot read {}", path.display()))?;
-            // read once as settings, so that a mistake is shown at its own line
-            let read = toml::from_str::<Settings>(&text).and_then(|_| text.parse());
-            read.with_context(|| format!("in {}", path.display()))?
-        }
-    };
+/// The text of a settings file, read once as settings, so that a mistake is shown at its own line.
+pub fn read_file(path: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(path);
+    let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+    toml::from_str::<Settings>(&text).with_context(|| format!("in {}", path.display()))?;
+    Ok(text)
+}
+
+/// Settings from TOML, if there is one, and `key=value` settings over it.
+pub fn read(text: Option<&str>, sets: &[String]) -> Result<Settings> {
+    let mut table: toml::Table = text.unwrap_or_default().parse()?;
     for set in sets {
         // a loss of another kind has other settings
         if set.starts_with("loss.kind=") {

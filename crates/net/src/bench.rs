@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use crate::data::Sample;
+use crate::device::Compute;
 use crate::error::Result;
 use crate::infer::Inference;
 use crate::network::Network;
@@ -94,12 +95,9 @@ fn time_training(mut settings: Train, repeats: usize, seen: &mut dyn FnMut()) ->
         state.step = 0;
         let began = Instant::now();
         // it ends where the watch says so, after one step
-        let _ = train(
-            &mut state,
-            &samples,
-            &[],
-            &mut |_, _| ControlFlow::Break(()),
-        )?;
+        let _ = train(&mut state, &samples, &[], &Compute::Cpu, &mut |_, _| {
+            ControlFlow::Break(())
+        })?;
         if step >= WARM_UP {
             seconds.push(began.elapsed().as_secs_f64());
         }

@@ -4,7 +4,7 @@
 //! | kind | tensors | for |
 //! |---|---|---|
 //! | `model` | plain weights of the baked network | audit, certify, attack |
-//! | `training` | `raw.*`, `running.*`, `first.*`, `second.*`: parameters, running means, moments | resume; used as a model it is baked on reading |
+//! | `training` | `raw.*`, `running.*`, `first.*`, `second.*`, `average_*`: parameters, running means, moments, averages | resume; used as a model it is baked on reading |
 //!
 //! Neither holds a Lipschitz constant: it is computed from the weights each time it is used.
 //! Files are written beside their place and renamed, so that a name holds a whole file or none.
@@ -22,10 +22,12 @@ use crate::network::Network;
 use crate::node::{Node, check_nodes, slots};
 use crate::optimizer::Moments;
 use crate::parameters::{Parameters, Values};
-use crate::train::{State, Train};
+use crate::train::{Best, Losses, State, Train};
 
-/// Version of the format; a reader refuses every other.
-pub const FORMAT: u32 = 2;
+/// Version of the format that is written.
+pub const FORMAT: u32 = 3;
+/// The oldest that is read: what came later has a default.
+const OLDEST: u32 = 2;
 
 /// The metadata entry of the header.
 const KEY: &str = "certiseg";
@@ -52,6 +54,10 @@ enum Header {
         epoch: u64,
         step: u64,
         samples: Option<u64>,
+        #[serde(default)]
+        losses: Losses,
+        #[serde(default)]
+        best: Option<Best>,
     },
 }
 
@@ -96,12 +102,16 @@ pub fn save_model(path: &Path, network: &Network, origin: Option<Origin>) -> Res
 /// # Errors
 /// [`Error::Write`].
 pub fn save_training(path: &Path, state: &State) -> Result<()> {
-    let groups = [
+    let mut groups = vec![
         ("raw", &state.parameters.raw),
         ("running", &state.parameters.running),
         ("first", &state.moments.first),
         ("second", &state.moments.second),
     ];
+    if let Some(average) = &state.average {
+        groups.push(("average_raw", &average.raw));
+        groups.push(("average_running", &average.running));
+    }
     let mut tensors = Vec::new();
     for (prefix, values) in groups {
         for (name, values) in values {
@@ -118,6 +128,8 @@ pub fn save_training(path: &Path, state: &State) -> Result<()> {
         epoch: state.epoch,
         step: state.step,
         samples: state.samples,
+        losses: state.losses,
+        best: state.best,
     };
     write(path, header, tensors)
 }
@@ -171,6 +183,8 @@ fn training_state(header: Header, tensors: Values) -> Result<State> {
         epoch,
         step,
         samples,
+        losses,
+        best,
     } = header
     else {
         return Err(Error::unsupported(
@@ -190,6 +204,7 @@ fn training_state(header: Header, tensors: Values) -> Result<State> {
             group.insert(rest.to_owned(), values);
         }
     }
+    let averaged = groups.contains_key("average_raw");
     let mut take = |prefix: &str, lengths: &BTreeMap<String, usize>, needed: bool| {
         let values = groups.remove(prefix).unwrap_or_default();
         for (name, &expected) in lengths {
@@ -215,6 +230,13 @@ fn training_state(header: Header, tensors: Values) -> Result<State> {
         Ok(values)
     };
     let (raw, running) = Parameters::lengths(&settings.network.nodes());
+    let average = match averaged {
+        true => Some(Parameters {
+            raw: take("average_raw", &raw, true)?,
+            running: take("average_running", &running, true)?,
+        }),
+        false => None,
+    };
     // a parameter that never had a gradient has no moments
     Ok(State {
         parameters: Parameters {
@@ -226,9 +248,12 @@ fn training_state(header: Header, tensors: Values) -> Result<State> {
             second: take("second", &raw, false)?,
             steps,
         },
+        average,
         settings,
         epoch,
         step,
+        losses,
+        best,
         samples,
     })
 }
@@ -246,11 +271,11 @@ fn parse(bytes: &[u8]) -> Result<(Header, Values)> {
     let text = text.ok_or_else(|| Error::not_a_checkpoint(missing()))?;
     let broken = |error| Error::not_a_checkpoint(format!("its header: {error}"));
     let any: Versioned<IgnoredAny> = serde_json::from_str(text).map_err(broken)?;
-    if any.format != FORMAT {
+    if !(OLDEST..=FORMAT).contains(&any.format) {
         let got = any.format.to_string();
         return Err(Error::Format {
             got,
-            expected: FORMAT,
+            expected: format!("{OLDEST} to {FORMAT}"),
         });
     }
     let Versioned { header, .. } = serde_json::from_str(text).map_err(broken)?;

@@ -20,6 +20,12 @@ pub enum Error {
         /// The names there are.
         expected: String,
     },
+    /// No device to compute on.
+    #[error("no graphics card to compute on: {reason}")]
+    NoDevice {
+        /// What stood in the way.
+        reason: String,
+    },
     /// A setting outside its range.
     #[error("{field} is {got}, expected {expected}")]
     Setting {
@@ -371,7 +377,7 @@ pub enum Error {
         /// Version of the file.
         got: String,
         /// Version of this program.
-        expected: u32,
+        expected: String,
     },
     /// Something is wrong inside a file.
     #[error("{path:?}: {source}")]
@@ -470,6 +476,7 @@ impl Error {
             Error::Unsupported { hint, .. } => hint.clone(),
             Error::OtherSamples => "restore the data set and its split list, or start a new training".into(),
             Error::ImageSize { .. } => "choose another size".into(),
+            Error::NoDevice { .. } => "build with --features gpu (Vulkan) or cuda and see that its driver is installed, or compute on the processor: --device cpu".into(),
             Error::Diverged { .. } => "lower the learning rate or the temperature; a checkpoint written before is whole".into(),
             Error::NotACheckpoint { .. } => "copy the file again, or train anew".into(),
             Error::Tensor { .. } => "write the file again: weights are named, finite F32 tensors of the shapes that the layers say".into(),

@@ -1,14 +1,107 @@
 //! Figures of a network on labelled samples, by the judge's own metrics.
 
-use certiseg_cert::{self as cert, Budget, Metric};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use certiseg_cert::{self as cert, Budget, Metric, Pool, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Sample, VOID};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::network::Network;
 
-/// Budget of the certified figure: l2 in [0, 1] units.
-pub const EPS: f64 = 0.1;
+/// A figure of a data set: `iou:1` of the clean predictions, all images pooled; `fnr:1@0.1`
+/// certified, the mean over images of the worst value within 0.1 (l2 in [0, 1] units).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Measure {
+    /// The metric.
+    pub metric: Metric,
+    /// The budget of a certified figure, at least 0.
+    pub eps: Option<f64>,
+}
+
+impl Measure {
+    /// `accuracy@0.1`: pixel accuracy certified at a budget of 0.1 (CRPA).
+    pub const CRPA: Self = Self {
+        metric: Metric::Accuracy,
+        eps: Some(0.1),
+    };
+
+    /// Whether a network of so many classes has it.
+    ///
+    /// # Errors
+    /// [`Error::Setting`].
+    pub fn check(self, classes: usize) -> Result<()> {
+        let refuse = |expected: String| {
+            Err(Error::setting(
+                "validation.measures",
+                self.to_string(),
+                expected,
+            ))
+        };
+        match self.metric.check(classes) {
+            Err(error) => refuse(format!("a class of the network ({error})")),
+            Ok(()) if self.eps.is_none() && !self.metric.needs_labels() => {
+                refuse(format!("a budget, as in {}@0.1: without one it is 1", self))
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Whether `value` is better than `than`.
+    pub fn is_better(self, value: f64, than: f64) -> bool {
+        match self.metric.higher_is_better() {
+            true => value > than,
+            false => value < than,
+        }
+    }
+}
+
+impl FromStr for Measure {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let expected = "a metric, as in iou:1, or a certified one, as in fnr:1@0.1";
+        let refuse = || Error::setting("measure", format!("{text:?}"), expected);
+        let (metric, eps) = match text.split_once('@') {
+            None => (text, None),
+            Some((metric, eps)) => {
+                let eps = eps.parse().ok().filter(|&eps| Budget::new(eps).is_ok());
+                (metric, Some(eps.ok_or_else(refuse)?))
+            }
+        };
+        let metric = metric.parse().map_err(|_| refuse())?;
+        Ok(Self { metric, eps })
+    }
+}
+
+impl fmt::Display for Measure {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self.eps {
+            None => write!(f, "{}", self.metric),
+            Some(eps) => write!(f, "{}@{eps}", self.metric),
+        }
+    }
+}
+
+impl Serialize for Measure {
+    fn serialize<S: serde::Serializer>(
+        &self,
+        serializer: S,
+    ) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Measure {
+    fn deserialize<D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> std::result::Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
 
 /// Figures over a set of samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,19 +112,33 @@ pub struct Evaluation {
     pub iou: Vec<Option<f64>>,
     /// Mean of the present ones.
     pub miou: Option<f64>,
-    /// Pixel accuracy certified at [`EPS`], mean over images, rounded down.
-    pub certified: Option<f64>,
-    /// The audited Lipschitz constant it rests on.
+    /// What was asked for, by name: clean figures to the nearest, certified ones rounded against
+    /// us; `None` where no image has them.
+    pub measures: BTreeMap<String, Option<f64>>,
+    /// The audited Lipschitz constant they rest on.
     pub lipschitz: f64,
+}
+
+impl Evaluation {
+    /// One of the figures asked for.
+    pub fn of(&self, measure: Measure) -> Option<f64> {
+        self.measures.get(&measure.to_string()).copied().flatten()
+    }
+}
+
+/// What is gathered for a measure.
+enum Gathered {
+    Clean(Pool),
+    Certified(Budget, Vec<f64>),
 }
 
 /// Evaluates on samples of one size with masks.
 ///
 /// # Errors
 /// Those of the forward pass, the audit and the judge.
-pub fn evaluate(network: &Network, samples: &[Sample]) -> Result<Evaluation> {
+pub fn evaluate(network: &Network, samples: &[Sample], measures: &[Measure]) -> Result<Evaluation> {
     let Some(first) = samples.first() else {
-        return Err(crate::Error::setting(
+        return Err(Error::setting(
             "validation set",
             "0 samples",
             "at least one",
@@ -39,43 +146,109 @@ pub fn evaluate(network: &Network, samples: &[Sample]) -> Result<Evaluation> {
     };
     let certifier = network.certifier(first.height, first.width)?;
     let classes = network.classes();
-    let budget = Budget::new(EPS)?;
-    let mut correct = [0, 0];
-    let mut unions = vec![[0u64, 0]; classes];
-    let mut certified = Vec::new();
+    let pool = |metric| Pool::new(metric, classes, &[], false);
+    let mut accuracy = pool(Metric::Accuracy)?;
+    let each = (0..=u8::MAX).take(classes);
+    let mut iou: Vec<_> = each
+        .map(|class| pool(Metric::Iou(class)))
+        .collect::<std::result::Result<_, _>>()?;
+    let mut gathered = Vec::with_capacity(measures.len());
+    for &measure in measures {
+        measure.check(classes)?;
+        gathered.push(match measure.eps {
+            None => Gathered::Clean(pool(measure.metric)?),
+            Some(eps) => Gathered::Certified(Budget::new(eps)?, Vec::new()),
+        });
+    }
     for sample in samples {
         let logits = certifier.logits(&sample.image_f32())?;
         let mask = sample.mask.as_deref();
         let image = cert::Image::new(logits.grid, &logits.values, mask, Some(VOID))?;
         let margins = certifier.margins(&image, &certifier.premises(logits.eta)?)?;
-        if let Some(certificate) = Metric::Accuracy.certify(&margins)? {
-            let clean = certificate.clean().share();
-            correct[0] += clean.map_or(0, |share| share.numerator);
-            correct[1] += clean.map_or(0, |share| share.denominator);
-            certified.push(certificate.worst(budget).lower());
-        }
-        let pairs = margins.predictions().iter().zip(mask.unwrap_or_default());
-        for (&predicted, &label) in pairs.filter(|&(_, &label)| label != VOID) {
-            for class in [predicted, label] {
-                unions[usize::from(class)][1] += 1;
-            }
-            if predicted == label {
-                // counted twice just above
-                unions[usize::from(label)][0] += 1;
-                unions[usize::from(label)][1] -= 1;
+        accuracy.add(&margins)?;
+        iou.iter_mut().try_for_each(|pool| pool.add(&margins))?;
+        for (measure, gathered) in measures.iter().zip(&mut gathered) {
+            match gathered {
+                Gathered::Clean(pool) => pool.add(&margins)?,
+                Gathered::Certified(eps, values) => {
+                    let certificate = measure.metric.certify(&margins)?;
+                    let worst = certificate.map(|c| measure.metric.cautious(c.worst(*eps)));
+                    values.extend(worst);
+                }
             }
         }
     }
-    let iou: Vec<_> = unions
-        .iter()
-        .map(|&[both, union]| (union > 0).then(|| both as f64 / union as f64))
-        .collect();
+    let clean = |pool: &Pool| pool.clean().map(Value::nearest);
+    let iou: Vec<_> = iou.iter().map(clean).collect();
     let present: Vec<f64> = iou.iter().flatten().copied().collect();
+    let named = measures.iter().zip(&gathered).map(|(measure, gathered)| {
+        let value = match gathered {
+            Gathered::Clean(pool) => clean(pool),
+            Gathered::Certified(_, values) if measure.metric.higher_is_better() => {
+                cert::mean_lower(values)
+            }
+            Gathered::Certified(_, values) => cert::mean_upper(values),
+        };
+        (measure.to_string(), value)
+    });
     Ok(Evaluation {
-        accuracy: (correct[1] > 0).then(|| correct[0] as f64 / correct[1] as f64),
+        accuracy: clean(&accuracy),
         miou: (!present.is_empty()).then(|| present.iter().sum::<f64>() / present.len() as f64),
         iou,
-        certified: cert::mean_lower(&certified),
+        measures: named.collect(),
         lipschitz: certifier.lipschitz(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn measures_have_one_name_each() {
+        for name in [
+            "accuracy@0.1",
+            "iou:1",
+            "miou@0.05",
+            "fnr:1@0",
+            "stability@0.25",
+        ] {
+            let measure: Measure = name.parse().unwrap();
+            assert_eq!(measure.to_string(), name);
+            let json = serde_json::to_string(&measure).unwrap();
+            assert_eq!(serde_json::from_str::<Measure>(&json).unwrap(), measure);
+        }
+        assert_eq!("accuracy@0.1".parse::<Measure>().unwrap(), Measure::CRPA);
+        for wrong in [
+            "",
+            "@0.1",
+            "accuracy@",
+            "accuracy@-1",
+            "accuracy@nan",
+            "roc",
+        ] {
+            let error = wrong.parse::<Measure>().unwrap_err().to_string();
+            assert!(error.contains("fnr:1@0.1"), "{error}");
+        }
+    }
+
+    #[test]
+    fn measures_without_a_meaning_are_refused() {
+        let check = |name: &str| name.parse::<Measure>().unwrap().check(2);
+        assert!(check("iou:1").is_ok() && check("stability@0.1").is_ok());
+        let error = check("iou:2").unwrap_err().to_string();
+        assert!(
+            error.contains("iou:2") && error.contains("class"),
+            "{error}"
+        );
+        let error = check("stability").unwrap_err().to_string();
+        assert!(error.contains("stability@0.1"), "{error}");
+    }
+
+    #[test]
+    fn of_error_rates_less_is_better() {
+        let better = |name: &str| name.parse::<Measure>().unwrap().is_better(0.2, 0.1);
+        assert!(better("iou:1") && !better("fnr:1@0.1"));
+        assert!(!Measure::CRPA.is_better(0.1, 0.1));
+    }
 }

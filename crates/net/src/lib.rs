@@ -12,6 +12,7 @@ pub mod checkpoint;
 pub mod compare;
 pub mod data;
 mod deeplab;
+pub mod device;
 mod error;
 pub mod evaluate;
 mod fcn;

@@ -66,10 +66,17 @@ impl AdamW {
     }
 }
 
-/// Learning rate after `done` of `total` steps: cosine from `start` to `end`.
-pub fn cosine(start: f64, end: f64, done: u64, total: u64) -> f64 {
-    let share = (done as f64 / total.max(1) as f64).min(1.0);
-    end + 0.5 * (start - end) * (1.0 + (std::f64::consts::PI * share).cos())
+/// Shortens a gradient that is longer than `most` to that length, in l2 over all parameters; 0:
+/// leaves any. Returns the length it had.
+pub fn clip(gradients: &mut Values, most: f64) -> f64 {
+    let squares = gradients.values().flatten().map(|&g| f64::from(g).powi(2));
+    let length = squares.sum::<f64>().sqrt();
+    if most > 0.0 && length > most {
+        let factor = (most / length) as f32;
+        let all = gradients.values_mut().flatten();
+        all.for_each(|gradient| *gradient *= factor);
+    }
+    length
 }
 
 #[cfg(test)]
@@ -104,10 +111,14 @@ mod tests {
     }
 
     #[test]
-    fn cosine_goes_from_start_to_end() {
-        assert_eq!(cosine(1.0, 0.0, 0, 10), 1.0);
-        assert!((cosine(1.0, 0.2, 5, 10) - 0.6).abs() < 1e-15);
-        assert_eq!(cosine(1.0, 0.25, 10, 10), 0.25);
-        assert_eq!(cosine(1.0, 0.25, 11, 10), 0.25);
+    fn long_gradients_are_shortened_and_short_ones_are_not() {
+        let gradients = || Values::from([("a".into(), vec![3.0, 0.0]), ("b".into(), vec![-4.0])]);
+        let mut short = gradients();
+        assert_eq!(clip(&mut short, 5.0), 5.0);
+        assert_eq!(short, gradients());
+        assert_eq!(clip(&mut short, 0.0), 5.0);
+        assert_eq!(short, gradients());
+        assert_eq!(clip(&mut short, 2.5), 5.0);
+        assert_eq!((&short["a"], &short["b"]), (&vec![1.5, 0.0], &vec![-2.0]));
     }
 }

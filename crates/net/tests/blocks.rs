@@ -5,8 +5,9 @@ use std::ops::ControlFlow;
 
 use certiseg_net::architecture::{Architecture, Block, Kernels, Size};
 use certiseg_net::data::shapes;
+use certiseg_net::device::Compute;
 use certiseg_net::loss::Loss;
-use certiseg_net::train::{Event, State, Train, train};
+use certiseg_net::train::{End, Event, State, Train, train};
 
 /// First and last mean loss, and the audited constant, of a training on generated shapes.
 fn trained(network: Architecture, loss: Loss, steps: u64) -> (f64, f64, f64) {
@@ -27,15 +28,23 @@ fn trained(network: Architecture, loss: Loss, steps: u64) -> (f64, f64, f64) {
     let mut state = State::start(settings).unwrap();
     let mut watch = |_: &State, event: Event| {
         if let Event::Step {
-            loss: Some(loss), ..
+            learned: Some(learned),
+            ..
         } = event
         {
-            losses.push(loss);
+            losses.push(learned.loss);
         }
         ControlFlow::Continue(())
     };
-    let ended = train(&mut state, &shapes(5, 8, 32), &[], &mut watch).unwrap();
-    assert!(ended.is_continue());
+    let ended = train(
+        &mut state,
+        &shapes(5, 8, 32),
+        &[],
+        &Compute::Cpu,
+        &mut watch,
+    )
+    .unwrap();
+    assert_eq!(ended, End::Done);
     assert_eq!(losses.len() as u64, steps);
     let lipschitz = state.bake().unwrap().audit(32, 32).unwrap().lipschitz;
     assert!(lipschitz.is_finite());

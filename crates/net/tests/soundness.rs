@@ -9,11 +9,12 @@ use certiseg_net::architecture::{Architecture, Preset, Size};
 use certiseg_net::attack::pgd::Pgd;
 use certiseg_net::compare::{Arena, Comparison};
 use certiseg_net::data::{Sample, shapes};
+use certiseg_net::device::Compute;
 use certiseg_net::loss::Loss;
 use certiseg_net::network::Network;
 use certiseg_net::node::{Conv, Node};
 use certiseg_net::parameters::Parameters;
-use certiseg_net::train::{State, Train, train};
+use certiseg_net::train::{End, State, Train, train};
 
 const METRICS: [Metric; 15] = [
     Metric::Accuracy,
@@ -121,10 +122,10 @@ fn a_trained_network() {
     };
     let samples = shapes(5, 24, 32);
     let mut state = State::start(settings).unwrap();
-    let ended = train(&mut state, &samples, &[], &mut |_, _| {
+    let ended = train(&mut state, &samples, &[], &Compute::Cpu, &mut |_, _| {
         ControlFlow::Continue(())
     });
-    assert!(ended.unwrap().is_continue());
+    assert_eq!(ended.unwrap(), End::Done);
     let (gained, allowed) = law(&state.bake().unwrap(), &shapes(6, 3, 32));
     assert!(gained > 0, "the attack is idle: {gained} of {allowed}");
 }

@@ -95,7 +95,12 @@ impl Bench {
                 }
             }
             None => {
-                let mut settings = settings::read(self.config.as_deref(), &self.sets)?;
+                let config = self
+                    .config
+                    .as_deref()
+                    .map(settings::read_file)
+                    .transpose()?;
+                let mut settings = settings::read(config.as_deref(), &self.sets)?;
                 settings.batch = self.batch.unwrap_or(settings.batch);
                 let sets_side =
                     |set: &&String| set.starts_with("height=") || set.starts_with("width=");

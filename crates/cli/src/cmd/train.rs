@@ -1,36 +1,38 @@
 //! `certiseg train`: settings from a TOML file and the line, a run folder out.
 
-use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use certiseg_cert::{round_down, round_up};
-use certiseg_net::checkpoint::{Origin, load_training, save_model, save_training, write_whole};
-use certiseg_net::data::{Layout, LoadSettings, Sample, list, load};
-use certiseg_net::evaluate::{EPS, Evaluation};
-use certiseg_net::train::{Event, State, Train as Settings, train};
+use certiseg_net::bench::{instructions, threads};
+use certiseg_net::checkpoint::load_training;
+use certiseg_net::data::{Layout, LoadSettings, Sample, digest, list, load};
+use certiseg_net::device::Compute;
+use certiseg_net::evaluate::Measure;
+use certiseg_net::train::{End, Event, State, Train as Settings, train};
 use clap::Args;
-use serde::Serialize;
 
 use crate::fail::{STOPPED, Usage};
 use crate::interrupt;
-use crate::output::make_dir;
-use crate::progress::Progress;
+use crate::presets;
+use crate::progress::{Progress, Training};
+use crate::run_folder::{DataOf, Metrics, RunFolder, Session};
 use crate::source::check_classes;
-
-const CHECKPOINT: &str = "checkpoint.safetensors";
-const MODEL: &str = "model.safetensors";
-const CONFIG: &str = "config.toml";
-const METRICS: &str = "metrics.jsonl";
 
 /// Flags of the verb.
 #[derive(Args)]
 pub struct Train {
     /// Settings (TOML); what it does not name has its default
     config: Option<PathBuf>,
+    /// Settings that travel with the program, by name; see --presets
+    #[arg(long, conflicts_with = "config")]
+    preset: Option<String>,
+    /// List the presets and stop
+    #[arg(long, exclusive = true)]
+    presets: bool,
     /// Folder of the data set
     #[arg(long)]
     data: Option<PathBuf>,
@@ -46,58 +48,70 @@ pub struct Train {
     /// Override one setting, for example --set network.size='"m1"' or --set epochs=10
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
+    /// Begin with the parameters of this checkpoint, for fine-tuning
+    #[arg(long, value_name = "CHECKPOINT", conflicts_with = "resume")]
+    from: Option<PathBuf>,
     /// Run folder to make
-    #[arg(long, required_unless_present = "resume")]
+    #[arg(long, required_unless_present_any = ["resume", "presets"])]
     out: Option<PathBuf>,
     /// Go on with the training in this run folder
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["config", "data", "layout", "split", "validation", "sets", "out"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["config", "preset", "data", "layout", "split", "validation", "sets", "out"])]
     resume: Option<PathBuf>,
+    /// Longest time between two checkpoints; there is one after every epoch, too
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    checkpoint_every: u64,
+    #[command(flatten)]
+    device: crate::device::DeviceArgs,
 }
 
 impl Train {
     /// Trains.
     pub fn run(self) -> Result<ExitCode> {
+        if self.presets {
+            return presets::print();
+        }
         let (mut state, out) = match (&self.resume, &self.out) {
-            (Some(run), _) if run.is_file() => {
-                let message = format!("--resume {} is a file", run.display());
-                return Err(Usage::error(message, "give the run folder that holds it"));
+            (Some(run), _) => (RunFolder::training(run)?, run.clone()),
+            (None, Some(out)) => {
+                RunFolder::check_new(out)?;
+                (self.start()?, out.clone())
             }
-            (Some(run), _) => (load_training(&run.join(CHECKPOINT))?, run.clone()),
-            (None, Some(out)) => (State::start(self.settings()?)?, out.clone()),
             (None, None) => return Err(Usage::error("no run folder", "give --out DIR")),
         };
-        let files = [CHECKPOINT, MODEL, CONFIG, METRICS];
-        let there = files.into_iter().find(|file| out.join(file).exists());
-        if let (None, Some(file)) = (&self.resume, there) {
-            let message = format!("{} holds a {file} already", out.display());
-            let hint = format!(
-                "go on with --resume {}, or name another --out",
-                out.display()
-            );
-            return Err(Usage::error(message, hint));
-        }
-        let samples = samples(
-            &state.settings,
-            state.settings.data.train.as_deref(),
-            "training",
-        )?;
-        let validation = match state.settings.data.validation.as_deref() {
-            None => Vec::new(),
-            split => self::samples(&state.settings, split, "validation")?,
+        let compute = self.device.open()?;
+        let data = &state.settings.data;
+        let (samples, train) = samples(&state.settings, data.train.as_deref(), "training")?;
+        let (validation, validation_of) = match data.validation.as_deref() {
+            None => (Vec::new(), None),
+            split => {
+                let (samples, of) = self::samples(&state.settings, split, "validation")?;
+                (samples, Some(of))
+            }
         };
         certiseg_net::train::check_samples(&state.settings, &samples)?;
         certiseg_net::train::check_samples(&state.settings, &validation)?;
-        make_dir(&out)?;
-        let config = toml::to_string(&state.settings)?;
+        let session = session(&state, train, validation_of, &self.device);
         interrupt::listen()?;
-        // before all else: whatever comes, the folder can be gone on with
-        save_training(&out.join(CHECKPOINT), &state)?;
-        write_whole(&out.join(CONFIG), config.as_bytes())?;
-        run(&mut state, &samples, &validation, &out)
+        let every = Duration::from_secs(self.checkpoint_every);
+        let folder = RunFolder::open(&out, &state, session, every)?;
+        run(&mut state, &samples, &validation, &compute, folder)
+    }
+
+    fn start(&self) -> Result<State> {
+        let settings = self.settings()?;
+        match &self.from {
+            None => Ok(State::start(settings)?),
+            Some(from) => Ok(State::start_from(settings, &load_training(from)?)?),
+        }
     }
 
     fn settings(&self) -> Result<Settings> {
-        let mut settings = crate::settings::read(self.config.as_deref(), &self.sets)?;
+        let base = match (&self.preset, &self.config) {
+            (Some(name), _) => Some(presets::find(name)?),
+            (None, Some(path)) => Some(crate::settings::read_file(path)?),
+            (None, None) => None,
+        };
+        let mut settings = crate::settings::read(base.as_deref(), &self.sets)?;
         if let Some(data) = &self.data {
             settings.data.dir.clone_from(data);
         }
@@ -117,10 +131,14 @@ impl Train {
     }
 }
 
-fn samples(settings: &Settings, split: Option<&str>, what: &str) -> Result<Vec<Sample>> {
+/// The pictures of a split, and what they are known by.
+fn samples(settings: &Settings, split: Option<&str>, what: &str) -> Result<(Vec<Sample>, DataOf)> {
     let data = &settings.data;
     let entries = list(&data.dir, data.layout, split)?;
     check_classes(data.layout, &data.dir, settings.network.classes)?;
+    let progress = Progress::new(&format!("hashing {what}"), entries.len());
+    let sha256 = digest(&entries, &mut progress.counter())?;
+    progress.finish();
     let progress = Progress::new(&format!("reading {what}"), entries.len());
     let load_settings = LoadSettings {
         height: settings.height,
@@ -130,27 +148,50 @@ fn samples(settings: &Settings, split: Option<&str>, what: &str) -> Result<Vec<S
     };
     let samples = load(&entries, &load_settings, &|done, _| progress.set(done, ""))?;
     progress.finish();
-    Ok(samples)
+    let pictures = samples.len();
+    Ok((samples, DataOf { pictures, sha256 }))
 }
 
-/// One line of metrics.jsonl.
-#[derive(Serialize)]
-struct Metrics<'a> {
-    epoch: u64,
-    loss: Option<f64>,
-    seconds: f64,
-    #[serde(flatten)]
-    evaluation: Option<&'a Evaluation>,
+fn session(
+    state: &State,
+    train: DataOf,
+    validation: Option<DataOf>,
+    device: &crate::device::DeviceArgs,
+) -> Session {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Session {
+        program: format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
+        commit: option_env!("CERTISEG_COMMIT").map(str::to_owned),
+        started_unix_seconds: now.map_or(0, |since| since.as_secs()),
+        from_epoch: state.epoch,
+        from_step: state.step,
+        machine: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        processor: processor(),
+        threads: threads(),
+        instructions: instructions().ok().map(str::to_owned),
+        device: device.name(),
+        seed: state.settings.seed,
+        train,
+        validation,
+    }
+}
+
+/// What Linux calls the processor.
+fn processor() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
 }
 
 fn run(
     state: &mut State,
     samples: &[Sample],
     validation: &[Sample],
-    out: &Path,
+    compute: &Compute,
+    mut folder: RunFolder,
 ) -> Result<ExitCode> {
     let settings = state.settings.clone();
-    let steps = samples.len().div_ceil(settings.batch);
+    let steps = settings.steps(samples.len());
     say!(
         "{} training and {} validation images of {}x{}, {} steps per epoch, seed {}",
         samples.len(),
@@ -166,7 +207,7 @@ fn run(
     {
         say!("warning: {warning}");
     }
-    let progress = Progress::new("step", steps * settings.epochs as usize);
+    let progress = Training::new(settings.epochs, steps, state.epoch * steps + state.step);
     let (mut failure, mut baked) = (None, None);
     let mut since = Instant::now();
     let mut watch = |state: &State, event: Event| {
@@ -175,37 +216,36 @@ fn run(
                 epoch,
                 step,
                 steps,
-                loss,
-                ..
+                pictures,
+                learned,
+                rate,
             } => {
-                let loss = loss.map_or("void".to_owned(), |loss| format!("{loss:.4}"));
+                let loss = learned.map_or("void".to_owned(), |l| format!("{:.4}", l.loss));
                 let note = format!("epoch {epoch}/{}  loss {loss}", settings.epochs);
-                progress.set(((epoch - 1) * steps + step) as usize, &note);
-                Ok(())
+                progress.step(epoch, step, pictures, &note);
+                folder.step(state, (epoch - 1) * steps + step, learned, rate)
             }
             Event::Epoch {
                 epoch,
+                steps,
                 loss,
+                rate,
                 network,
                 evaluation,
+                best,
             } => {
-                let seconds = since.elapsed().as_secs_f64();
-                since = Instant::now();
-                progress.say(&line(epoch, loss, seconds, evaluation.as_ref(), &settings));
-                let evaluation = evaluation.as_ref();
                 let metrics = Metrics {
                     epoch,
+                    step: epoch * steps,
                     loss,
-                    seconds,
-                    evaluation,
+                    rate,
+                    seconds: since.elapsed().as_secs_f64(),
+                    best,
+                    validation: evaluation,
                 };
-                let origin = Origin {
-                    settings: settings.clone(),
-                    epoch,
-                };
-                let saved = append(&out.join(METRICS), &metrics)
-                    .and_then(|()| Ok(save_model(&out.join(MODEL), &network, Some(origin))?))
-                    .and_then(|()| Ok(save_training(&out.join(CHECKPOINT), state)?));
+                since = Instant::now();
+                progress.epoch(epoch, &line(&metrics, &settings));
+                let saved = folder.epoch(state, metrics, &network);
                 baked = Some(network);
                 saved
             }
@@ -219,32 +259,48 @@ fn run(
             Ok(()) => ControlFlow::Continue(()),
         }
     };
-    let ended = train(state, samples, validation, &mut watch);
+    let ended = train(state, samples, validation, compute, &mut watch);
     progress.finish();
     if let Some(error) = failure {
         return Err(error);
     }
-    let stopped = ended?.is_break() && state.epoch < settings.epochs;
+    let ended = ended?;
     // the network of the last epoch, unless the training stopped inside one
     let network = match baked {
         Some(network) if state.step == 0 => *network,
         _ => state.bake()?,
     };
-    let origin = Origin {
-        settings: settings.clone(),
-        epoch: state.epoch,
-    };
-    save_training(&out.join(CHECKPOINT), state)?;
-    save_model(&out.join(MODEL), &network, Some(origin))?;
-    let model = out.join(MODEL);
-    if stopped {
-        let (epoch, step) = (state.epoch + 1, state.step);
+    folder.checkpoint(state)?;
+    folder.save_network(state, &network)?;
+    let model = folder.model();
+    match ended {
+        End::Stopped => {
+            let (epoch, step) = (state.epoch + 1, state.step);
+            say!(
+                "stopped in epoch {epoch} after step {step}; {} is usable",
+                model.display()
+            );
+            say!(
+                "go on with: certiseg train --resume {}",
+                folder.dir().display()
+            );
+            return Ok(ExitCode::from(STOPPED));
+        }
+        End::Early => say!(
+            "no better network for {} epochs: ended after epoch {}",
+            settings.validation.patience,
+            state.epoch
+        ),
+        End::Done => {}
+    }
+    if let Some(best) = state.best {
+        let measure = settings.validation.best;
         say!(
-            "stopped in epoch {epoch} after step {step}; {} is usable",
-            model.display()
+            "best   {}   epoch {}: {measure} {}",
+            folder.best().display(),
+            best.epoch,
+            shown(measure, best.value)
         );
-        say!("go on with: certiseg train --resume {}", out.display());
-        return Ok(ExitCode::from(STOPPED));
     }
     let audit = network.audit(settings.height, settings.width)?;
     say!(
@@ -259,42 +315,52 @@ fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-fn line(
-    epoch: u64,
-    loss: Option<f64>,
-    seconds: f64,
-    evaluation: Option<&Evaluation>,
-    settings: &Settings,
-) -> String {
-    let loss = loss.map_or("-".to_owned(), |loss| format!("{loss:.4}"));
+/// A figure for people: certified ones are rounded against us.
+fn shown(measure: Measure, value: f64) -> String {
+    match (measure.eps, measure.metric.higher_is_better()) {
+        (None, _) => format!("{value:.4}"),
+        (Some(_), true) => format!(">= {}", round_down(value, 4)),
+        (Some(_), false) => format!("<= {}", round_up(value, 4)),
+    }
+}
+
+fn line(metrics: &Metrics, settings: &Settings) -> String {
+    let loss = metrics
+        .loss
+        .map_or("-".to_owned(), |loss| format!("{loss:.4}"));
     let head = format!(
-        "epoch {epoch:>3}/{}  loss {loss}  {seconds:.1} s",
-        settings.epochs
+        "epoch {:>3}/{}  loss {loss}  {:.1} s",
+        metrics.epoch, settings.epochs, metrics.seconds
     );
-    let Some(e) = evaluation else {
+    let Some(found) = &metrics.validation else {
         return head;
     };
-    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    let plain = |share: Option<f64>| or_dash(share.map(|share| format!("{share:.4}")));
-    let iou: Vec<_> = e.iou.iter().map(|&iou| plain(iou)).collect();
+    let plain = |share: Option<f64>| share.map_or("-".to_owned(), |share| format!("{share:.4}"));
+    let iou: Vec<_> = found.iou.iter().map(|&iou| plain(iou)).collect();
+    let measures = settings.validation.all().into_iter().map(|measure| {
+        let value = found.of(measure);
+        let value = value.map_or("-".to_owned(), |value| shown(measure, value));
+        format!("  {measure} {value}")
+    });
     let temperature = settings.loss.temperature();
-    let temperature = temperature.map(|tau| format!("  tau*L {:.1}", tau * e.lipschitz));
+    let temperature = temperature.map(|tau| format!("  tau*L {:.1}", tau * found.lipschitz));
     format!(
-        "{head}  val accuracy {}  mIoU {}  IoU {}  certified accuracy at {EPS} >= {}{}",
-        plain(e.accuracy),
-        plain(e.miou),
-        iou.join(" "),
-        or_dash(e.certified.map(|share| round_down(share, 4))),
+        "{head}  val accuracy {}  mIoU {}  IoU {}{}{}{}",
+        plain(found.accuracy),
+        plain(found.miou),
+        few(iou),
+        measures.collect::<String>(),
         temperature.unwrap_or_default(),
+        if metrics.best { "  best" } else { "" },
     )
 }
 
-fn append(path: &Path, metrics: &Metrics) -> Result<()> {
-    let line = serde_json::to_string(metrics)?;
-    let file = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path);
-    let written = file.and_then(|mut file| writeln!(file, "{line}"));
-    written.with_context(|| format!("cannot write {}", path.display()))
+/// Many classes make no line.
+fn few(mut values: Vec<String>) -> String {
+    const MOST: usize = 6;
+    if values.len() > MOST {
+        values.truncate(MOST);
+        values.push("...".to_owned());
+    }
+    values.join(" ")
 }

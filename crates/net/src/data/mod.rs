@@ -4,6 +4,7 @@
 mod augment;
 mod classes;
 mod decode;
+mod digest;
 mod head;
 mod layout;
 mod listing;
@@ -19,6 +20,7 @@ pub mod shapes;
 pub use augment::Augment;
 pub use classes::Classes;
 pub use decode::Care;
+pub use digest::digest;
 pub use head::read_head;
 pub use layout::Layout;
 pub use listing::{Entry, list};

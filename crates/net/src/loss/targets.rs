@@ -71,6 +71,16 @@ impl Targets {
         self.total == 0.0
     }
 
+    /// Sum of the weights of all counted pixels: what the mean of the losses is divided by.
+    pub fn weight(&self) -> f64 {
+        self.total
+    }
+
+    /// Where they lie.
+    pub(crate) fn device(&self) -> Device {
+        self.weights.device()
+    }
+
     /// The same labels for logits of a precision.
     pub(super) fn cast(&self, dtype: DType) -> Self {
         let mut targets = self.clone();

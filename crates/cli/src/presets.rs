@@ -1,0 +1,104 @@
+//! Settings of trainings that travel with the program: ours, and those of both papers. Text and
+//! released code of paper 001 differ: both are here.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::fail::Usage;
+use crate::output::{print_line, table};
+
+/// Name and settings (TOML, whose first line says what it is).
+const PRESETS: &[(&str, &str)] = &[
+    ("shapes", include_str!("../presets/shapes.toml")),
+    ("kvasir", include_str!("../presets/kvasir.toml")),
+    ("pets", include_str!("../presets/pets.toml")),
+    (
+        "001-text-kvasir",
+        include_str!("../presets/001-text-kvasir.toml"),
+    ),
+    (
+        "001-text-pets",
+        include_str!("../presets/001-text-pets.toml"),
+    ),
+    (
+        "001-text-cityscapes",
+        include_str!("../presets/001-text-cityscapes.toml"),
+    ),
+    (
+        "001-text-cityscapes-allnet",
+        include_str!("../presets/001-text-cityscapes-allnet.toml"),
+    ),
+    (
+        "001-code-kvasir",
+        include_str!("../presets/001-code-kvasir.toml"),
+    ),
+    (
+        "001-code-pets",
+        include_str!("../presets/001-code-pets.toml"),
+    ),
+    (
+        "001-code-cityscapes",
+        include_str!("../presets/001-code-cityscapes.toml"),
+    ),
+    (
+        "002-cityscapes",
+        include_str!("../presets/002-cityscapes.toml"),
+    ),
+    ("002-context", include_str!("../presets/002-context.toml")),
+];
+
+/// The settings called `name`.
+pub fn find(name: &str) -> Result<String> {
+    let found = PRESETS.iter().find(|(known, _)| *known == name);
+    found.map(|(_, text)| (*text).to_owned()).ok_or_else(|| {
+        let message = format!("no preset is called {name:?}");
+        let names: Vec<_> = PRESETS.iter().map(|(name, _)| *name).collect();
+        Usage::error(message, format!("give one of {}", names.join(", ")))
+    })
+}
+
+/// Prints their names and what they are.
+pub fn print() -> Result<ExitCode> {
+    let rows = PRESETS.iter().map(|(name, text)| {
+        let first = text.lines().next().unwrap_or_default();
+        vec![
+            (*name).to_owned(),
+            first.trim_start_matches("# ").to_owned(),
+        ]
+    });
+    let header = ["preset", "what"].map(str::to_owned);
+    let table = table(&header, &rows.collect::<Vec<_>>());
+    print_line(&table)?;
+    print_line(
+        "certiseg train --preset NAME --data DIR --out RUN; every setting can be overridden with --set",
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_preset_is_a_whole_training_and_says_what_it_is() {
+        for (name, text) in PRESETS {
+            assert!(text.starts_with("# "), "{name}");
+            let settings = crate::settings::read(Some(text), &[]).unwrap();
+            let resolved = settings.clone().resolve();
+            let resolved = resolved.unwrap_or_else(|error| panic!("{name}: {error}"));
+            let data = &resolved.data;
+            let classes = data.layout.classes("nowhere".as_ref()).unwrap();
+            if let Some(classes) = classes {
+                assert_eq!(resolved.network.classes, classes.count, "{name}");
+            }
+            assert!(data.validation.is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_lists_those_there_are() {
+        let error = find("cityscape").unwrap_err().to_string();
+        assert!(error.contains("cityscape"), "{error}");
+    }
+}
