@@ -6,7 +6,8 @@
 //! | `env.json` | program, machine and data of each session | at the start, and at every resume |
 //! | `metrics.jsonl`, `metrics.csv` | a line per epoch | after every epoch |
 //! | `events.out.tfevents.*` | the same and every step, for TensorBoard | as they come |
-//! | `model.safetensors`, `best.safetensors` | the network of the last and of the best epoch | after every epoch, when one is better |
+//! | `model.safetensors` | the plain network of the last epoch | after every epoch |
+//! | `best.safetensors` | the parameters of the best epoch | when one is better |
 //! | `checkpoint.safetensors` | all that going on needs | after every epoch, and every so many seconds |
 //!
 //! The checkpoint comes last: a program killed between two files does the epoch once more, to the
@@ -214,7 +215,7 @@ impl RunFolder {
         self.write_metrics()?;
         self.save_network(state, network)?;
         if best {
-            save_model(&self.dir.join(BEST), network, Some(origin(state)))?;
+            save_training(&self.best(), &state.packed())?;
         }
         self.checkpoint(state)
     }

@@ -46,7 +46,8 @@ fn a_run_folder_holds_settings_metrics_checkpoint_and_model() {
     let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     assert_eq!(metrics.lines().count(), 2);
     let last: serde_json::Value = serde_json::from_str(metrics.lines().last().unwrap()).unwrap();
-    assert!(last["miou"].is_number() && last["certified"].is_number());
+    let found = &last["validation"];
+    assert!(found["miou"].is_number() && found["measures"]["accuracy@0.1"].is_number());
     let model = run.join("model.safetensors");
     let model = model.to_str().unwrap();
     stdout(&[
@@ -126,6 +127,205 @@ fn ctrl_c_leaves_a_usable_checkpoint_and_resume_goes_on() {
     let after = certiseg_net::checkpoint::load_training(&checkpoint).unwrap();
     assert_eq!((after.epoch, after.step), (before.epoch + 2, 0));
     assert!(after.moments.steps > before.moments.steps);
+}
+
+/// What a run wrote, without the times.
+fn written(run: &Path) -> (Vec<serde_json::Value>, Vec<Vec<u8>>) {
+    let metrics = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let lines = metrics.lines().map(|line| {
+        let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
+        line["seconds"] = 0.into();
+        line
+    });
+    let files = ["model", "best", "checkpoint"];
+    let files = files.map(|name| fs::read(run.join(format!("{name}.safetensors"))).unwrap());
+    (lines.collect(), files.to_vec())
+}
+
+#[cfg(unix)]
+#[test]
+fn a_killed_run_goes_on_to_the_same_bits() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = data(dir.path());
+    let arguments = |run: &Path| -> Vec<String> {
+        let base = ["train", "--data", &data, "--out", run.to_str().unwrap()];
+        let more = ["--checkpoint-every", "0", "--set", "epochs=6", "--set"];
+        let rich = ["average=0.9", "--set", "warm_up=3"];
+        let all = [&base[..], &SETTINGS, &more, &rich].concat();
+        all.into_iter().map(str::to_owned).collect()
+    };
+    let whole = dir.path().join("whole");
+    let of_whole = arguments(&whole);
+    stdout(&of_whole.iter().map(String::as_str).collect::<Vec<_>>());
+    let expected = written(&whole);
+    assert_eq!(expected.0.len(), 6);
+    let mut kills = 0;
+    for after in 0..4 {
+        let run = dir.path().join(format!("killed{after}"));
+        let mut child = Command::new(env!("CARGO_BIN_EXE_certiseg"))
+            .args(arguments(&run))
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let start = Instant::now();
+        let lines = || {
+            let text = fs::read_to_string(run.join("metrics.jsonl"));
+            text.map_or(0, |text| text.lines().count())
+        };
+        // a patience, not a timing
+        while lines() < after && start.elapsed() < Duration::from_secs(120) {
+            std::thread::sleep(Duration::from_millis(3));
+        }
+        // SIGKILL: nothing can be tidied
+        child.kill().unwrap();
+        kills += usize::from(!child.wait().unwrap().success());
+        let resume = ["train", "--resume", run.to_str().unwrap()];
+        if run.join("checkpoint.safetensors").exists() {
+            stdout(&resume);
+            assert_eq!(written(&run), expected, "killed after {after} epochs");
+        }
+    }
+    assert!(kills > 0, "no training was killed in time");
+}
+
+#[test]
+fn a_run_tells_its_machine_its_data_and_its_curves() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = data(dir.path());
+    let run = dir.path().join("run");
+    let out = run.to_str().unwrap();
+    let base = ["train", "--data", &data, "--out", out, "--set", "epochs=2"];
+    let measures = ["--set", "validation.measures=['fnr:1@0.1', 'iou:2']"];
+    let progress = ["--progress", "json"];
+    let output = certiseg(&[&base[..], &SETTINGS, &measures, &progress].concat());
+    assert!(output.status.success());
+    // every line is an object
+    for line in String::from_utf8(output.stderr).unwrap().lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(line["message"].is_string() || line["progress"].is_string());
+    }
+    let env = fs::read_to_string(run.join("env.json")).unwrap();
+    let env: serde_json::Value = serde_json::from_str(&env).unwrap();
+    let hash = env[0]["train"]["sha256"].as_str().unwrap();
+    assert_eq!(
+        (env[0]["train"]["pictures"].as_u64(), hash.len()),
+        (Some(6), 64)
+    );
+    assert_eq!(env[0]["device"], "cpu");
+    let table = fs::read_to_string(run.join("metrics.csv")).unwrap();
+    let lines: Vec<Vec<&str>> = table.lines().map(|l| l.split(',').collect()).collect();
+    assert!(lines[0].contains(&"fnr:1@0.1") && lines[0].contains(&"accuracy@0.1"));
+    assert_eq!(lines.len(), 3);
+    assert!(lines.iter().all(|line| line.len() == lines[0].len()));
+    let events = run.join("events.out.tfevents.0.certiseg");
+    let events = fs::read(events).unwrap();
+    let has = |word: &str| {
+        events
+            .windows(word.len())
+            .any(|part| part == word.as_bytes())
+    };
+    assert!(has("train/loss") && has("val/fnr:1@0.1") && has("brain.Event:2"));
+
+    // the best epoch can be fine-tuned, certified and packed
+    let best = run.join("best.safetensors");
+    let best = best.to_str().unwrap();
+    stdout(&[
+        "certify", "--model", best, "--data", &data, "--split", "val",
+    ]);
+    let tuned = dir.path().join("tuned");
+    let tuned = ["--out", tuned.to_str().unwrap(), "--from", best];
+    let data_of = ["train", "--data", &data, "--set", "epochs=1"];
+    stdout(&[&data_of[..], &SETTINGS, &tuned].concat());
+    let packed = dir.path().join("packed.safetensors");
+    let checkpoint = run.join("checkpoint.safetensors");
+    let [checkpoint, packed] = [&checkpoint, &packed].map(|path| path.to_str().unwrap());
+    stdout(&["model", "pack", checkpoint, "--out", packed]);
+    assert!(fs::metadata(packed).unwrap().len() * 2 < fs::metadata(checkpoint).unwrap().len());
+    stdout(&["audit", packed]);
+
+    // pictures that have changed are not gone on with
+    fs::copy(
+        format!("{data}/images/1.png"),
+        format!("{data}/images/0.png"),
+    )
+    .unwrap();
+    let output = certiseg(&["train", "--resume", out]);
+    assert_eq!(output.status.code(), Some(2));
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        message.contains("not those this training began with"),
+        "{message}"
+    );
+}
+
+#[test]
+fn two_trainings_do_not_share_a_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = data(dir.path());
+    let run = dir.path().join("run");
+    let base = [
+        "train",
+        "--data",
+        &data,
+        "--out",
+        run.to_str().unwrap(),
+        "--set",
+        "epochs=1",
+    ];
+    stdout(&[&base[..], &SETTINGS].concat());
+    let lock = fs::File::create(run.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let output = certiseg(&["train", "--resume", run.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        message.contains("another training writes into"),
+        "{message}"
+    );
+    drop(lock);
+    stdout(&["train", "--resume", run.to_str().unwrap()]);
+}
+
+#[test]
+fn presets_are_listed_found_and_overridden() {
+    let table = stdout(&["train", "--presets"]);
+    for name in [
+        "001-text-kvasir",
+        "001-code-kvasir",
+        "002-cityscapes",
+        "shapes",
+    ] {
+        assert!(table.contains(name), "{table}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let data = data(dir.path());
+    let run = dir.path().join("run");
+    let base = [
+        "train",
+        "--data",
+        &data,
+        "--out",
+        run.to_str().unwrap(),
+        "--layout",
+        "folder",
+    ];
+    let preset = ["--preset", "001-code-kvasir", "--set", "epochs=1"];
+    let more = [
+        "--set",
+        "class_weights=[]",
+        "--set",
+        "network.rates=[1]",
+        "--set",
+        "batch=4",
+    ];
+    let small = &SETTINGS[..8];
+    let splits = ["--split", "val", "--validation", "val"];
+    stdout(&[&base[..], &preset, &more, small, &splits].concat());
+    let config = fs::read_to_string(run.join("config.toml")).unwrap();
+    assert!(config.contains("betas = [0.95, 0.95]") && config.contains("epochs = 1"));
+    let output = certiseg(&["train", "--preset", "003", "--data", &data, "--out", "x"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("001-text-pets"));
 }
 
 #[test]

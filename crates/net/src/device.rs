@@ -41,6 +41,32 @@ impl Compute {
     }
 }
 
+/// The first graphics card; a real one before one that the processor plays.
+#[cfg(any(feature = "gpu", feature = "cuda"))]
+fn card() -> Result<Device> {
+    use burn::tensor::DeviceType;
+
+    let kinds = [
+        #[cfg(feature = "cuda")]
+        ("CUDA", DeviceType::Cuda),
+        #[cfg(feature = "gpu")]
+        ("Vulkan", DeviceType::Vulkan),
+    ];
+    let mut tried = Vec::new();
+    for (name, kind) in kinds {
+        // a library that finds no driver says so by a panic
+        let found = std::panic::catch_unwind(|| Device::enumerate(kind).into_vec());
+        match found.map(|devices| devices.into_iter().next()) {
+            Ok(Some(device)) => return Ok(device),
+            _ => tried.push(name),
+        }
+    }
+    Err(Error::NoDevice {
+        reason: format!("{} finds none", tried.join(" and ")),
+    })
+}
+
+#[cfg(not(any(feature = "gpu", feature = "cuda")))]
 fn card() -> Result<Device> {
     Err(Error::NoDevice {
         reason: "this program was built without the feature `gpu` or `cuda`".to_owned(),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
-use certiseg_net::checkpoint::{load_model, save_model, write_whole};
+use certiseg_net::checkpoint::{load_model, load_training, save_model, save_training, write_whole};
 use certiseg_net::node::total_stride;
 use certiseg_net::{import, onnx, summary};
 use clap::{Args, Subcommand};
@@ -23,6 +23,8 @@ pub enum Model {
     Audit(Audit),
     /// Write plain weights (.safetensors, with the graph inside) or ONNX (.onnx, opset 17)
     Export(Export),
+    /// Write the parameters of a training alone: half the size of plain weights, baked on reading
+    Pack(Pack),
     /// Read a baked network described by a graph file (JSON) and plain weights (safetensors)
     Import(Import),
 }
@@ -34,6 +36,7 @@ impl Model {
             Model::Info(info) => info.run(),
             Model::Audit(audit) => audit.run(),
             Model::Export(export) => export.run(),
+            Model::Pack(pack) => pack.run(),
             Model::Import(import) => import.run(),
         }
     }
@@ -122,6 +125,32 @@ impl Export {
         say!(
             "wrote {}, for heights and widths in multiples of {multiple}",
             self.out.display()
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Flags of `model pack`.
+#[derive(Args)]
+pub struct Pack {
+    /// Training checkpoint (safetensors)
+    checkpoint: PathBuf,
+    /// File to write (.safetensors)
+    #[arg(long)]
+    out: PathBuf,
+}
+
+impl Pack {
+    fn run(self) -> Result<ExitCode> {
+        writable(&self.out, &["safetensors"])?;
+        let state = load_training(&self.checkpoint)?;
+        save_training(&self.out, &state.packed())?;
+        let bytes = std::fs::metadata(&self.out)?.len();
+        say!(
+            "wrote {}, epoch {}, {:.1} MB; every verb reads it as a model",
+            self.out.display(),
+            state.epoch,
+            bytes as f64 / 1e6
         );
         Ok(ExitCode::SUCCESS)
     }

@@ -118,6 +118,18 @@ impl State {
         self.reached().bake(&self.settings.network.nodes())
     }
 
+    /// What it reached without the state of the optimiser and of the epoch: half the size of the
+    /// plain network, which is baked from it on reading.
+    pub fn packed(&self) -> Self {
+        Self {
+            parameters: self.reached().clone(),
+            average: None,
+            moments: Moments::default(),
+            losses: Losses::default(),
+            ..self.clone()
+        }
+    }
+
     /// Moves the running average to the parameters of this moment.
     pub(super) fn observe(&mut self) {
         if self.settings.average == 0.0 {
