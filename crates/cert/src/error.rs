@@ -130,6 +130,14 @@ pub enum Error {
         "an image in another norm or under other conventions than the first; expected the same for all: pool them apart"
     )]
     MixedPool,
+    /// A row that does not belong to its pool.
+    #[error("pool row of image {image} {reason}; expected a row written under the same settings")]
+    PoolRow {
+        /// Name of the image.
+        image: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// Counts that f64 does not hold exactly.
     #[error("pooled counts reach 2^53; expected fewer pixels: pool a part of the data set")]
     TooManyPixels,

@@ -8,10 +8,15 @@
 //! choice may be worse for the sum.
 //! All arithmetic is in integers: nothing is rounded.
 
+use serde::{Deserialize, Serialize};
+
+use crate::share::EXACT;
+
 /// Pixels [lost, gained] = [i, j] that an attack on one image may reach: those vertices of the
 /// convex hull that are best for some a·i + b·j with a, b >= 0. i rises and j falls strictly.
 /// Empty: nothing is lost or gained.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(try_from = "Vec<[u64; 2]>", into = "Vec<[u64; 2]>")]
 pub(crate) struct Hull {
     points: Vec<[u64; 2]>,
 }
@@ -38,6 +43,11 @@ impl Hull {
         Hull { points }
     }
 
+    /// The most pixels that are lost.
+    pub(crate) fn lost(&self) -> u64 {
+        self.points.last().map_or(0, |[lost, _]| *lost)
+    }
+
     /// The point with the largest a·i + b·j; of equal ones, the one that loses most.
     /// a and b below 2^64, i and j below 2^63: the sum fits.
     fn farthest(&self, [a, b]: [u128; 2]) -> [u64; 2] {
@@ -47,6 +57,29 @@ impl Hull {
             .copied()
             .max_by_key(value)
             .unwrap_or_default()
+    }
+}
+
+impl From<Hull> for Vec<[u64; 2]> {
+    fn from(hull: Hull) -> Self {
+        hull.points
+    }
+}
+
+/// What was stored; refused where i does not rise or j does not fall.
+impl TryFrom<Vec<[u64; 2]>> for Hull {
+    type Error = &'static str;
+
+    fn try_from(points: Vec<[u64; 2]>) -> Result<Self, Self::Error> {
+        let falls = points.windows(2).all(|pair| {
+            let [[i, j], [next_i, next_j]] = [pair[0], pair[1]];
+            i < next_i && j > next_j
+        });
+        let fits = points.iter().flatten().all(|&count| count < EXACT);
+        match falls && fits {
+            true => Ok(Hull { points }),
+            false => Err("points of a hull that do not fall"),
+        }
     }
 }
 

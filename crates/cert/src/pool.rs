@@ -5,6 +5,10 @@
 //! worst of each image is no bound of it; that sum appears under its own name. The means are means
 //! over classes of these, each class attacked with the whole budget.
 
+mod row;
+
+pub use row::PoolRow;
+
 use crate::conventions::{Conventions, EmptyPrecision, MiouClasses};
 use crate::error::{Error, Result};
 use crate::flip_curve::FlipCurve;

@@ -43,6 +43,13 @@ pub struct Head<S> {
     /// Commit it was built from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git: Option<String>,
+    /// What the program did: `certify`, `attack`, ...
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verb: Option<String>,
+    /// Which of N equal parts of the images the rows are about: `0/4`, or several `0,2/4`; absent
+    /// where all are here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<String>,
     /// Seed of everything random; null where nothing is.
     #[serde(default)]
     pub seed: Option<u64>,
@@ -83,6 +90,8 @@ impl<S> Head<S> {
             program: program.into(),
             version: version.into(),
             git: None,
+            verb: None,
+            shard: None,
             seed: None,
             settings,
             lipschitz: None,
@@ -135,6 +144,15 @@ impl<S> Head<S> {
         Head {
             claim: Some(claim),
             conventions: Some(conventions),
+            ..self
+        }
+    }
+
+    /// With what the program did, and to which part of the images.
+    pub fn verb(self, verb: &str, shard: Option<String>) -> Self {
+        Head {
+            verb: Some(verb.into()),
+            shard,
             ..self
         }
     }

@@ -181,7 +181,7 @@ impl Margins<'_> {
 }
 
 /// The mean of shares; of up to two exactly, where that fits. `None` of none.
-pub(crate) fn mean_of(shares: &[Share]) -> Option<Value> {
+pub fn mean_of(shares: &[Share]) -> Option<Value> {
     if let [one] = shares {
         return Some(Value::Share(*one));
     }
@@ -199,7 +199,7 @@ pub(crate) fn mean_of(shares: &[Share]) -> Option<Value> {
 }
 
 /// The mean of values, between two numbers. `None` of none.
-pub(crate) fn mean_between(values: &[Value]) -> Option<Value> {
+pub fn mean_between(values: &[Value]) -> Option<Value> {
     let lower: Vec<f64> = values.iter().map(|value| value.lower()).collect();
     let upper: Vec<f64> = values.iter().map(|value| value.upper()).collect();
     Some(Value::Real {

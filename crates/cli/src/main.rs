@@ -12,16 +12,22 @@ mod conventions;
 mod device;
 mod events;
 mod fail;
+mod fields;
 mod interrupt;
+mod logits;
 mod maps;
 mod output;
 mod picture;
 mod presets;
 mod progress;
 mod region;
+mod rows_file;
+mod run;
 mod run_folder;
 mod settings;
+mod shard;
 mod source;
+mod tally;
 
 use std::process::ExitCode;
 
@@ -48,10 +54,14 @@ enum Verb {
     Audit(cmd::audit::Audit),
     /// Certificates: the worst value of a metric within a budget, the budget a goal needs
     Certify(cmd::certify::Certify),
+    /// Plain figures: pixel accuracy, IoU, Dice, precision, recall by class, the confusion matrix
+    Eval(cmd::eval::Eval),
     /// Attack a model and check that no attack beats its certificate
     Attack(cmd::attack::Attack),
     /// Time a training step or an inference, and show where the time goes
     Bench(cmd::bench::Bench),
+    /// Make one of the rows that `--shard` has spread over processes
+    Merge(cmd::merge::Merge),
     /// What a model is; its way in and out (ONNX, safetensors, graph files)
     #[command(subcommand)]
     Model(cmd::model::Model),
@@ -75,7 +85,9 @@ fn main() -> ExitCode {
         Verb::Train(train) => train.run(),
         Verb::Audit(audit) => audit.run(),
         Verb::Certify(certify) => certify.run(),
+        Verb::Eval(eval) => eval.run(),
         Verb::Attack(attack) => attack.run(),
+        Verb::Merge(merge) => merge.run(),
         Verb::Bench(bench) => bench.run(),
         Verb::Model(model) => model.run(),
         Verb::Data(data) => data.run(),

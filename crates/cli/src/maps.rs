@@ -1,6 +1,6 @@
 //! Maps of one picture for viewers and sliders: names and numbers as the README tells.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use certiseg_cert::{Certificate, Margins};
@@ -37,21 +37,27 @@ impl<'a> Maps<'a> {
         Ok(())
     }
 
-    /// Writes DIR/ID.npz, which must not be there: it may be somebody's logits.
-    pub fn write(mut self, dir: &Path, id: &str) -> Result<()> {
-        let grid = self.margins.image().grid();
-        let predictions = Map::Bytes(self.margins.predictions().to_vec());
-        self.maps.push(("prediction".into(), predictions));
-        self.maps
-            .push(("radius".into(), Map::Floats(self.margins.radii_f32())));
+    /// DIR/ID.npz, which must not be there, since it may be somebody's logits; but where the image is
+    /// `redone` an earlier run may have left it.
+    pub fn place(dir: &Path, id: &str, redone: bool) -> Result<PathBuf> {
         // names of pictures may be paths
         let path = dir.join(format!("{}.npz", id.replace(['/', '\\', ':'], "__")));
-        if path.exists() {
+        if path.exists() && !redone {
             return Err(Usage::error(
                 format!("{} exists already", path.display()),
                 "give --maps a new or empty folder",
             ));
         }
-        Ok(write_maps(&path, [grid.height, grid.width], &self.maps)?)
+        Ok(path)
+    }
+
+    /// Writes them there.
+    pub fn write(mut self, path: &Path) -> Result<()> {
+        let grid = self.margins.image().grid();
+        let predictions = Map::Bytes(self.margins.predictions().to_vec());
+        self.maps.push(("prediction".into(), predictions));
+        self.maps
+            .push(("radius".into(), Map::Floats(self.margins.radii_f32())));
+        Ok(write_maps(path, [grid.height, grid.width], &self.maps)?)
     }
 }

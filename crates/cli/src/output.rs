@@ -1,11 +1,11 @@
 //! Rows to standard output and to a folder: JSON lines, CSV, or a table for people.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use certiseg_cert::{Head, Row};
+use certiseg_cert::Head;
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
@@ -29,49 +29,59 @@ pub enum Format {
     Csv,
 }
 
-/// Writes every row where it belongs, at once.
+/// Lines to standard output and to a file.
 pub struct Rows {
     format: Format,
     file: Option<Partial>,
 }
 
 impl Rows {
-    /// Opens the outputs and writes the head; `out` is made where it is missing.
+    /// Opens rows.jsonl in `out`, which is made where it is missing, and writes the head.
     pub fn open<S: Serialize>(format: Format, out: Option<&Path>, head: &Head<S>) -> Result<Self> {
-        let file = match out {
-            None => None,
-            Some(dir) => {
-                let fresh = !dir.exists();
-                make_dir(dir)?;
-                Some(Partial::create(&dir.join("rows.jsonl"), fresh)?)
-            }
-        };
-        let mut rows = Self { format, file };
-        let line = serde_json::to_string(head)?;
-        rows.json(&line)?;
-        if format == Format::Csv {
-            rows.print(Row::CSV_HEADER)?;
-        }
+        let path = out.map(|dir| dir.join("rows.jsonl"));
+        let mut rows = Self::create(format, path.as_deref())?;
+        rows.push(head)?;
         Ok(rows)
     }
 
-    /// Writes one row.
-    pub fn push(&mut self, row: &Row) -> Result<()> {
-        self.json(&serde_json::to_string(row)?)?;
-        if self.format == Format::Csv {
-            self.print(&row.csv())?;
-        }
+    /// Opens a file of this name; its folder is made where it is missing.
+    pub fn create(format: Format, path: Option<&Path>) -> Result<Self> {
+        let file = path.map(|path| Partial::create(path, None)).transpose()?;
+        Ok(Self { format, file })
+    }
+
+    /// Where the lines are until the file has its name.
+    pub fn beside(path: &Path) -> PathBuf {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".partial");
+        beside.into()
+    }
+
+    /// Goes on behind so many bytes of what lies beside `path`.
+    pub fn go_on(&mut self, path: &Path, bytes: u64) -> Result<()> {
+        self.file = Some(Partial::create(path, Some(bytes))?);
         Ok(())
     }
 
-    /// Writes a row of another kind: for JSON lines and the file; the columns of CSV and the table
-    /// of images have no place for it.
-    pub fn push_other<T: Serialize>(&mut self, row: &T) -> Result<()> {
-        self.json(&serde_json::to_string(row)?)
+    /// Writes one row.
+    pub fn push<T: Serialize>(&mut self, row: &T) -> Result<()> {
+        self.line(&serde_json::to_string(row)?)?;
+        self.flush()
+    }
+
+    /// Writes a line, to standard output as JSON lines only.
+    pub fn line(&mut self, line: &str) -> Result<()> {
+        if self.format == Format::Jsonl {
+            self.print(line)?;
+        }
+        self.store(line)
     }
 
     /// A line on standard output; where its reader has gone, a file is still written to its end.
-    fn print(&mut self, line: &str) -> Result<()> {
+    pub fn print(&mut self, line: &str) -> Result<()> {
+        if self.format == Format::Table {
+            return Ok(());
+        }
         match print_line(line) {
             Err(error) if self.file.is_some() && fail::pipe_closed(&error) => {
                 self.format = Format::Table;
@@ -81,19 +91,29 @@ impl Rows {
         }
     }
 
-    /// Gives the file its name; before this there is none.
-    pub fn finish(self) -> Result<Option<PathBuf>> {
-        self.file.map(Partial::finish).transpose()
-    }
-
-    fn json(&mut self, line: &str) -> Result<()> {
-        if self.format == Format::Jsonl {
-            self.print(line)?;
-        }
+    /// A line in the file.
+    pub fn store(&mut self, line: &str) -> Result<()> {
         match &mut self.file {
             Some(file) => file.line(line),
             None => Ok(()),
         }
+    }
+
+    /// What was written reaches the file.
+    pub fn flush(&mut self) -> Result<()> {
+        self.file.as_mut().map_or(Ok(()), Partial::flush)
+    }
+
+    /// Leaves what is written beside the file for a later run; where that is.
+    pub fn keep(&mut self) -> Option<PathBuf> {
+        let file = self.file.as_mut()?;
+        file.keep = true;
+        Some(file.beside.clone())
+    }
+
+    /// Gives the file its name; before this there is none.
+    pub fn finish(self) -> Result<Option<PathBuf>> {
+        self.file.map(Partial::finish).transpose()
     }
 }
 
@@ -104,12 +124,25 @@ pub fn print_line(line: &str) -> Result<()> {
     written.context("cannot write to standard output")
 }
 
+/// A name among comma-separated values (RFC 4180).
+pub fn quoted(name: &str) -> String {
+    match name.contains(['"', ',', '\n', '\r']) {
+        true => format!("\"{}\"", name.replace('"', "\"\"")),
+        false => name.to_owned(),
+    }
+}
+
 /// Makes a folder and checks that a file can be made in it.
 pub fn make_dir(dir: &Path) -> Result<()> {
     let made = std::fs::create_dir_all(dir);
     made.with_context(|| format!("cannot make the output folder {}", dir.display()))?;
     let probe = dir.join(".certiseg-probe");
-    let probed = File::create(&probe).and_then(|_| std::fs::remove_file(&probe));
+    let removed = |_| match std::fs::remove_file(&probe) {
+        // by another process with the same folder
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    };
+    let probed = File::create(&probe).and_then(removed);
     probed.with_context(|| format!("cannot write into the output folder {}", dir.display()))
 }
 
@@ -137,20 +170,35 @@ struct Partial {
     path: PathBuf,
     /// Whether its folder was made for it.
     fresh: bool,
+    /// Whether what is written stays, whatever ends the run.
+    keep: bool,
 }
 
 impl Partial {
-    fn create(path: &Path, fresh: bool) -> Result<Self> {
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(".partial");
-        let beside = PathBuf::from(beside);
-        let file = File::create(&beside);
-        let file = file.with_context(|| format!("cannot write {}", beside.display()))?;
+    /// A new one, or one that goes on behind so many bytes.
+    fn create(path: &Path, after: Option<u64>) -> Result<Self> {
+        let mut fresh = false;
+        if let Some(dir) = path.parent() {
+            fresh = !dir.exists();
+            make_dir(dir)?;
+        }
+        let beside = Rows::beside(path);
+        let open = || {
+            let Some(after) = after else {
+                return File::create(&beside);
+            };
+            let mut file = OpenOptions::new().write(true).open(&beside)?;
+            file.set_len(after)?;
+            file.seek(SeekFrom::End(0))?;
+            Ok(file)
+        };
+        let file = open().with_context(|| format!("cannot write {}", beside.display()))?;
         Ok(Self {
             writer: Some(BufWriter::new(file)),
             beside,
             path: path.to_owned(),
             fresh,
+            keep: after.is_some(),
         })
     }
 
@@ -158,8 +206,13 @@ impl Partial {
         let Some(writer) = &mut self.writer else {
             return Ok(());
         };
-        let written = writeln!(writer, "{line}").and_then(|()| writer.flush());
+        let written = writeln!(writer, "{line}");
         written.with_context(|| format!("cannot write {}", self.path.display()))
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let flushed = self.writer.as_mut().map_or(Ok(()), BufWriter::flush);
+        flushed.with_context(|| format!("cannot write {}", self.path.display()))
     }
 
     fn finish(mut self) -> Result<PathBuf> {
@@ -180,6 +233,9 @@ impl Drop for Partial {
     fn drop(&mut self) {
         // unfinished: nothing half-written stays; after finish the file has another name
         drop(self.writer.take());
+        if self.keep {
+            return;
+        }
         if std::fs::remove_file(&self.beside).is_ok() && self.fresh {
             // removes an empty folder only
             let _ = self.path.parent().map(std::fs::remove_dir);

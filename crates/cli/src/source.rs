@@ -1,15 +1,17 @@
-//! Where images to certify come from: a model and a data set, or logits in a file.
+//! Where images come from: a model and a data set; what an image is to the judge.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use certiseg_cert::Grid;
 use certiseg_net::checkpoint::{Model, load_model};
 use certiseg_net::data::{Entry, Filter, Layout, LoadSettings, Sample, list, load};
+use certiseg_net::rng::Rng;
 use clap::Args;
 
 use crate::fail::Usage;
+use crate::shard::Shard;
 
 /// Largest side of a picture.
 const LARGEST: usize = 1 << 14;
@@ -71,23 +73,32 @@ pub fn size(text: &str) -> Result<[usize; 2], String> {
     Ok([side(height)?, side(width)?])
 }
 
+/// The tensor in which budgets of pictures of this size are measured.
+pub fn pixels(height: usize, width: usize) -> String {
+    format!("[0,1] pixel space of the resized picture, 3x{height}x{width}")
+}
+
 /// A model together with labelled pictures, decoded as they are asked for.
 pub struct Pictures {
     /// The model.
     pub model: Model,
+    /// Of its file, so that rows of two models do not become one (FNV-1a, against accidents only).
+    pub hash: String,
     /// Height and width of the pictures.
     pub size: [usize; 2],
     /// How they are resized.
     pub filter: Filter,
+    /// Pictures of the data set, those of other processes too.
+    pub all: usize,
     entries: Vec<Entry>,
     next: usize,
     ready: VecDeque<Sample>,
 }
 
 impl Pictures {
-    /// Reads the model and lists the data.
-    pub fn open(model: &Path, args: &DataArgs) -> Result<Self> {
-        let model = load_model(model)?;
+    /// Reads the model and lists the data, or a part of it.
+    pub fn open(model: &Path, args: &DataArgs, shard: Option<&Shard>) -> Result<Self> {
+        let (path, model) = (model, load_model(model)?);
         let Some(dir) = &args.data else {
             let hint = "give --data DIR with the images to run the model on";
             return Err(Usage::error("a model, but no data", hint));
@@ -109,10 +120,19 @@ impl Pictures {
             entries.iter_mut().for_each(|entry| entry.ignore = label);
         }
         entries.truncate(args.limit.map_or(usize::MAX, |limit| limit as usize));
+        let all = entries.len();
+        if let Some(shard) = shard {
+            let mut index = 0..;
+            entries.retain(|_| index.next().is_some_and(|index| shard.has(index)));
+        }
+        let bytes = std::fs::read(path);
+        let bytes = bytes.with_context(|| format!("cannot read {}", path.display()))?;
         Ok(Self {
+            hash: format!("{:016x}", Rng::hash(&bytes)),
             model,
             size,
             filter: filter.unwrap_or(Filter::Bilinear),
+            all,
             entries,
             next: 0,
             ready: VecDeque::new(),
@@ -124,7 +144,13 @@ impl Pictures {
         self.entries.iter().all(|entry| entry.mask.is_some())
     }
 
-    /// Number of pictures.
+    /// Leaves the first pictures out: their rows are there.
+    pub fn skip(&mut self, ids: &[String]) -> Result<()> {
+        self.next = skip(ids, self.entries.iter().map(|entry| &entry.id))?;
+        Ok(())
+    }
+
+    /// Number of pictures to look at.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -145,6 +171,21 @@ impl Pictures {
         }
         Ok(self.ready.pop_front())
     }
+}
+
+/// How many of the images are there already; an error where they are not the first ones.
+pub fn skip<'a>(there: &[String], mut images: impl Iterator<Item = &'a String>) -> Result<usize> {
+    for id in there {
+        let expected = images.next();
+        if expected != Some(id) {
+            let expected = expected.map_or("none is left", |id| id);
+            let message =
+                format!("the rows that are there go on with image {id}, the data with {expected}");
+            let hint = "give the data of that run, or leave --resume out to begin anew";
+            return Err(Usage::error(message, hint));
+        }
+    }
+    Ok(there.len())
 }
 
 /// One image as the judge sees it.

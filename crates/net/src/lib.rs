@@ -10,6 +10,7 @@ mod bake;
 pub mod bench;
 pub mod checkpoint;
 pub mod compare;
+pub mod confusion;
 pub mod data;
 mod deeplab;
 pub mod device;

@@ -254,6 +254,19 @@ fn pool(scenes: &[Scene], metric: Metric, eps: &[Budget]) -> Pool {
     pool
 }
 
+/// A pool of the rows of each image, last first, read from what was written.
+fn pool_of_rows(scenes: &[Scene], metric: Metric, eps: &[Budget]) -> Pool {
+    let empty = Pool::new(metric, scenes[0].classes, eps, false).unwrap();
+    let mut all = empty.clone();
+    for scene in scenes.iter().rev() {
+        let mut one = empty.clone();
+        scene.with(|margins| one.add(margins).unwrap());
+        let text = serde_json::to_string(&one.row("a").unwrap()).unwrap();
+        all.take(serde_json::from_str(&text).unwrap()).unwrap();
+    }
+    all
+}
+
 fn check_dataset(scenes: &[Scene], picks: &[Pick], hundredths: u64) {
     let assignments: Vec<_> = scenes.iter().map(Scene::assignments).collect();
     let budgets: Vec<f64> = assignments
@@ -268,6 +281,10 @@ fn check_dataset(scenes: &[Scene], picks: &[Pick], hundredths: u64) {
     for metric in metrics(scenes[0].classes) {
         let joint = Joint::of(scenes, &assignments, metric);
         let pool = pool(scenes, metric, &chosen);
+        let rows = pool_of_rows(scenes, metric, &chosen);
+        let answers = |pool: &Pool| (pool.clean(), pool.worst(), pool.sum_of_image_minima());
+        assert_eq!(answers(&rows), answers(&pool), "{metric}");
+        assert_eq!(rows.undefined(), pool.undefined(), "{metric}");
         let clean = joint.value(&joint.clean);
         let same = match (pool.clean(), clean) {
             (Some(Value::Real { lower, upper }), Some(clean)) => {

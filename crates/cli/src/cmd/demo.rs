@@ -16,10 +16,11 @@ use clap::Args;
 use image::RgbImage;
 use serde::Serialize;
 
-use super::attack::Tally;
+use super::attack;
 use crate::output::{Format, Rows, head, print_line};
 use crate::picture;
 use crate::progress::Progress;
+use crate::tally::Tally;
 
 /// The bundled network, made by `make demo-model`.
 const MODEL: &[u8] = include_bytes!("../../assets/demo.safetensors");
@@ -96,7 +97,7 @@ impl Demo {
             .iter()
             .map(|g| Ok(g.parse()?))
             .collect::<Result<_>>()?;
-        let mut tally = Tally::new(&METRICS, &EPS);
+        let mut tally = attack::Attacked::of(&METRICS, &EPS);
         let mut sheet = Vec::new();
         let mut spent = Duration::ZERO;
         let progress = Progress::new("demo", IMAGES);
@@ -109,7 +110,8 @@ impl Demo {
             let margins = margins(&image, &seen.premises)?;
             write_rows(&mut rows, &sample.id, &margins, &goals)?;
             sheet.push(pictures(&self.out, sample, &margins, size)?);
-            tally.add(&sample.id, &seen);
+            let strikes = attack::Row::of(&sample.id, &METRICS, &seen)?;
+            strikes.iter().for_each(|row| tally.row(row));
             progress.set(index + 1, "");
         }
         progress.finish();

@@ -6,5 +6,7 @@ pub mod bench;
 pub mod certify;
 pub mod data;
 pub mod demo;
+pub mod eval;
+pub mod merge;
 pub mod model;
 pub mod train;

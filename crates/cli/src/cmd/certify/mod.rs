@@ -1,27 +1,31 @@
 //! `certiseg certify`: the worst value of a metric within a budget (Q1), the budget below which a
 //! goal is out of reach (Q2).
 
+mod source;
+mod tally;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use certiseg_cert::{
-    Budget, Claim, ClassHead, CurveRow, DatasetRow, Goal, Grid, Image, Margins, Metric, Norm, Pool,
-    Premises, Row, Summary, margins, margins_with_head,
+    Budget, Claim, CurveRow, DatasetRow, Goal, Grid, Image, Margins, Metric, Norm, Pool, Row,
 };
-use certiseg_net::data::{LogitsFile, VOID, read_head};
-use certiseg_net::network::Certifier;
+use certiseg_net::data::VOID;
 use clap::Args;
 use serde::Serialize;
 
+use self::source::Source;
+pub use self::tally::Certified;
 use crate::conventions::{ConventionArgs, word};
-use crate::fail::{STOPPED, Usage};
+use crate::fail::Usage;
 use crate::interrupt;
 use crate::maps::Maps;
-use crate::output::{Format, Rows, head, make_dir, print_line, table};
+use crate::output::{Format, head, make_dir};
 use crate::progress::Progress;
 use crate::region::Region;
-use crate::source::{DataArgs, Item, Pictures};
+use crate::run::{Run, RunArgs};
+use crate::source::DataArgs;
 
 /// Flags of the verb.
 #[derive(Args, Debug)]
@@ -91,18 +95,15 @@ pub struct Certify {
     /// which the worst attack takes each pixel (none for the means over classes); see the README
     #[arg(long)]
     maps: Option<PathBuf>,
-    /// Folder for rows.jsonl
-    #[arg(long)]
-    out: Option<PathBuf>,
-    /// What standard output gets
-    #[arg(long, default_value = "table")]
-    format: Format,
+    #[command(flatten)]
+    run: RunArgs,
 }
 
 /// The settings of a run as its head row tells them.
 #[derive(Serialize)]
 struct Settings<'a> {
     model: Option<&'a Path>,
+    model_hash: Option<&'a str>,
     data: Option<&'a Path>,
     layout: Option<String>,
     split: Option<&'a str>,
@@ -115,6 +116,8 @@ struct Settings<'a> {
     until: &'a [Goal],
     ignore: Option<i64>,
     limit: Option<u32>,
+    images: usize,
+    classes: usize,
     eta: Option<f64>,
     head: Option<&'a Path>,
     dimension: Option<usize>,
@@ -131,24 +134,12 @@ impl Certify {
             None if self.asks_worst() => vec![0.05, 0.1, 0.2],
             None => Vec::new(),
         };
-        if self.format != Format::Jsonl && self.out.is_none() {
-            let lost = match (self.curve, self.dataset, self.format) {
-                (Some(_), _, _) => Some("--curve gives rows that are shown nowhere"),
-                (None, true, Format::Csv) => {
-                    Some("--dataset gives rows that CSV has no columns for")
-                }
-                _ => None,
-            };
-            if let Some(lost) = lost {
-                return Err(Usage::error(lost, "give --format jsonl, or --out DIR"));
-            }
-        }
+        self.check_rows()?;
         let budgets = eps.iter().map(|&eps| Ok(Budget::new(eps)?));
         let mut budgets: Vec<Budget> = budgets.collect::<Result<_>>()?;
         let mut goals = self.until.clone();
         without_repeats(&mut budgets);
         without_repeats(&mut goals);
-        let eps: Vec<f64> = budgets.iter().map(|eps| eps.get()).collect();
         let mut source = Source::open(&self)?;
         let metrics = self.metrics(source.labelled(), source.classes())?;
         // fails on a constant, a norm or conventions that mean nothing, before any picture is read
@@ -160,6 +151,7 @@ impl Certify {
         let pictures = source.pictures();
         let settings = Settings {
             model: self.model.as_deref(),
+            model_hash: pictures.map(|p| p.hash.as_str()),
             data: self.data.data.as_deref(),
             layout: pictures.map(|_| self.data.layout.to_string()),
             split: self.data.split.as_deref(),
@@ -172,6 +164,8 @@ impl Certify {
             until: &goals,
             ignore: self.data.ignore,
             limit: self.data.limit,
+            images: source.all(),
+            classes: source.classes(),
             eta: self.logits.as_ref().map(|_| self.eta),
             head: self.head.as_deref(),
             dimension: self.dimension,
@@ -184,27 +178,32 @@ impl Certify {
             .unit(self.norm, source.unit())
             .claim(self.claim, conventions)
             .eta_source(source.eta_source());
-        let mut rows = Rows::open(self.format, self.out.as_deref(), &head)?;
-        let mut summary = Summary::new(&metrics, &eps, &goals);
+        let mut run = Run::open(&self.run, "certify", head)?;
+        source.skip(run.kept())?;
         let progress = Progress::new("certify", source.len());
+        // of shards the pools are made of the rows of all
+        let goals_of = |metric| self.run.shard.is_none() && asked(&goals, metric).next().is_some();
         let pool = |&metric: &Metric| {
-            let goals = goals.iter().any(|goal| goal.metric == metric);
-            Ok(Pool::new(metric, source.classes(), &budgets, goals)?)
+            Ok(Pool::new(
+                metric,
+                source.classes(),
+                &budgets,
+                goals_of(metric),
+            )?)
         };
-        let mut pools = match self.dataset {
+        let pools = match self.dataset {
             true => metrics.iter().map(pool).collect::<Result<Vec<_>>>()?,
             false => Vec::new(),
         };
+        let mut sums = pools.clone();
         if let Some(dir) = &self.maps {
             make_dir(dir)?;
         }
-        let mut done = 0;
         interrupt::listen()?;
         while let Some(item) = source.next()? {
             if interrupt::asked() {
                 progress.finish();
-                say!("stopped after {done} images; no rows were kept");
-                return Ok(ExitCode::from(STOPPED));
+                return Ok(run.stopped());
             }
             let premises = source.premises(&self, item.eta)?;
             let context = || format!("image {}", item.id);
@@ -221,55 +220,85 @@ impl Certify {
                 let certificate = certificate.as_ref();
                 let row = Row::new(&item.id, metric, &premises);
                 for &budget in &budgets {
-                    let row = row.clone().worst(certificate, budget);
-                    summary.add(&row);
-                    rows.push(&row)?;
+                    run.push(&row.clone().worst(certificate, budget))?;
                 }
-                for goal in goals.iter().filter(|goal| goal.metric == metric) {
-                    let row = row.clone().budget(certificate, goal)?;
-                    summary.add(&row);
-                    rows.push(&row)?;
+                for goal in asked(&goals, metric) {
+                    run.push(&row.clone().budget(certificate, goal)?)?;
                 }
                 if let (Some(points), Some(certificate)) = (self.curve, certificate) {
                     let points = points.into();
-                    rows.push_other(&CurveRow::of(&item.id, certificate, points, &premises))?;
+                    run.push(&CurveRow::of(&item.id, certificate, points, &premises))?;
                 }
                 if let (Some(_), Some(certificate)) = (&self.maps, certificate) {
                     maps.add(certificate)?;
                 }
             }
-            for pool in &mut pools {
-                pool.add(&margins).with_context(context)?;
+            match &self.run.shard {
+                None => add(&mut sums, &margins).with_context(context)?,
+                Some(_) => {
+                    let mut pools = pools.clone();
+                    add(&mut pools, &margins).with_context(context)?;
+                    let rows = pools.iter().map(|pool| Ok(pool.row(&item.id)?));
+                    let rows = rows.collect::<Result<Vec<_>>>()?;
+                    rows.iter().try_for_each(|row| run.push(row))?;
+                }
             }
-            if let Some(dir) = &self.maps {
-                maps.write(dir, &item.id)?;
-            }
-            done += 1;
-            progress.set(done, "");
+            // rows first: a run that goes on redoes the last image that has some
+            let place = self.maps.as_deref();
+            let place = place.map(|dir| Maps::place(dir, &item.id, run.redoes()));
+            let place = place.transpose()?;
+            run.image()?;
+            place.map_or(Ok(()), |path| maps.write(&path))?;
+            progress.set(run.done(), "");
         }
         let mut dataset = Vec::new();
-        for pool in &pools {
-            dataset.extend(DatasetRow::of(pool, &goals, &premises)?);
-        }
-        dataset.iter().try_for_each(|row| rows.push_other(row))?;
-        progress.finish();
-        let path = rows.finish()?;
-        if self.format == Format::Table {
-            let (header, lines) = summary.lines();
-            print_line(&table(&header, &lines))?;
-            if self.dataset {
-                let (header, lines) = DatasetRow::lines(&dataset);
-                print_line(&table(&header, &lines))?;
+        if self.run.shard.is_none() {
+            for pool in &sums {
+                dataset.extend(DatasetRow::of(pool, &goals, &premises)?);
             }
-            print_line(&footer(done, &premises, &source))?;
         }
-        if let Some(path) = path {
-            say!("rows  {}", path.display());
-        }
+        progress.finish();
+        let files = run.done();
+        let verdict = run.finish(&dataset)?;
         if let Some(dir) = &self.maps {
-            say!("maps  {} ({done} files)", dir.display());
+            say!("maps  {} ({files} files)", dir.display());
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(verdict)
+    }
+
+    /// An error where rows were asked for that would be nowhere.
+    fn check_rows(&self) -> Result<()> {
+        let RunArgs {
+            shard,
+            out,
+            resume,
+            format,
+        } = &self.run;
+        if *format != Format::Jsonl && out.is_none() {
+            let lost = match (self.curve, self.dataset, format) {
+                (Some(_), _, _) => Some("--curve gives rows that are shown nowhere"),
+                (None, true, Format::Csv) => {
+                    Some("--dataset gives rows that CSV has no columns for")
+                }
+                _ => None,
+            };
+            if let Some(lost) = lost {
+                return Err(Usage::error(lost, "give --format jsonl, or --out DIR"));
+            }
+        }
+        if self.dataset && shard.is_some() && !self.until.is_empty() {
+            return Err(Usage::error(
+                "--until of a data set needs every pixel of every image in one process",
+                "leave --shard out, or --dataset, or ask for worst values with --eps only",
+            ));
+        }
+        if self.dataset && *resume && shard.is_none() {
+            return Err(Usage::error(
+                "--resume with --dataset: finished rows do not say what an image adds to the data set",
+                "give --shard 0/1, whose rows do, and then certiseg merge",
+            ));
+        }
+        Ok(())
     }
 
     /// Without --eps: whether a metric is left without a question, or none was asked at all.
@@ -314,19 +343,14 @@ fn without_repeats<T: PartialEq + Clone>(list: &mut Vec<T>) {
     *list = kept;
 }
 
-fn footer(images: usize, premises: &Premises, source: &Source) -> String {
-    format!(
-        "{images} images; l{} in {}; L = {}{} ({}); values are certified, rounded against us: worst within eps, or budget of the goal",
-        premises.budgets(),
-        source.unit(),
-        certiseg_cert::round_up(premises.lipschitz, 6),
-        if premises.budgets() == premises.norm {
-            ""
-        } else {
-            " converted from l2"
-        },
-        source.lipschitz_source(),
-    )
+/// The goals of one metric.
+fn asked(goals: &[Goal], metric: Metric) -> impl Iterator<Item = &Goal> {
+    goals.iter().filter(move |goal| goal.metric == metric)
+}
+
+/// Adds an image to all pools.
+fn add(pools: &mut [Pool], margins: &Margins) -> certiseg_cert::Result<()> {
+    pools.iter_mut().try_for_each(|pool| pool.add(margins))
 }
 
 /// Reads `0.05,0.1`.
@@ -340,186 +364,4 @@ pub fn parse_eps(text: &str) -> Result<Vec<f64>> {
         value.ok_or_else(|| Usage::error(format!("{word:?} is no budget"), hint))
     };
     text.split(',').map(number).collect()
-}
-
-/// Where logits come from.
-enum Source {
-    Model {
-        pictures: Box<Pictures>,
-        certifier: Box<Certifier>,
-    },
-    File {
-        file: Box<LogitsFile>,
-        lipschitz: f64,
-        head: Option<ClassHead>,
-        eta: f64,
-        next: usize,
-    },
-}
-
-impl Source {
-    fn open(args: &Certify) -> Result<Self> {
-        if let Some(path) = &args.logits {
-            let hint = "give --lipschitz L: the file does not say how fast its logits may change";
-            let missing = || Usage::error("logits without a Lipschitz constant", hint);
-            return Ok(Source::File {
-                file: Box::new(LogitsFile::open(path, args.data.ignore.unwrap_or(255))?),
-                lipschitz: args.lipschitz.ok_or_else(missing)?,
-                head: args.head.as_deref().map(read_head).transpose()?,
-                eta: args.eta,
-                next: 0,
-            });
-        }
-        let hint = "give --model FILE with --data DIR, or --logits FILE with --lipschitz L";
-        let model = args.model.as_ref();
-        let model = model.ok_or_else(|| Usage::error("nothing to certify", hint))?;
-        let pictures = Pictures::open(model, &args.data)?;
-        let [height, width] = pictures.size;
-        let certifier = pictures.model.network.certifier(height, width)?;
-        Ok(Source::Model {
-            certifier: Box::new(certifier),
-            pictures: Box::new(pictures),
-        })
-    }
-
-    /// The next image.
-    fn next(&mut self) -> Result<Option<Item>> {
-        match self {
-            Source::Model {
-                pictures,
-                certifier,
-                ..
-            } => {
-                let Some(sample) = pictures.next()? else {
-                    return Ok(None);
-                };
-                let logits = certifier.logits(&sample.image_f32())?;
-                Ok(Some(Item {
-                    id: sample.id,
-                    grid: logits.grid,
-                    logits: logits.values,
-                    labels: sample.mask,
-                    eta: logits.eta,
-                }))
-            }
-            Source::File {
-                file, eta, next, ..
-            } => {
-                let Some(image) = file.next().transpose()? else {
-                    return Ok(None);
-                };
-                let id = next.to_string();
-                *next += 1;
-                let [classes, height, width] = file.shape();
-                if image.rounding == f64::INFINITY {
-                    return Err(Usage::error(
-                        format!("a logit of image {id} is beyond float32"),
-                        "divide logits, --lipschitz and --eta by the same number",
-                    ));
-                }
-                Ok(Some(Item {
-                    id,
-                    grid: Grid::new(classes, height, width)?,
-                    // conversion to f32 adds to what the user vouches for
-                    eta: if image.rounding > 0.0 {
-                        (*eta + image.rounding).next_up()
-                    } else {
-                        *eta
-                    },
-                    logits: image.logits,
-                    labels: image.labels,
-                }))
-            }
-        }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Source::Model { pictures, .. } => pictures.len(),
-            Source::File { file, .. } => file.len(),
-        }
-    }
-
-    fn labelled(&self) -> bool {
-        match self {
-            Source::Model { pictures, .. } => pictures.labelled(),
-            Source::File { file, .. } => file.has_labels(),
-        }
-    }
-
-    fn classes(&self) -> usize {
-        match self {
-            Source::Model { pictures, .. } => pictures.model.network.classes(),
-            Source::File { file, .. } => file.shape()[0],
-        }
-    }
-
-    /// What certificates of logits with this error rest on, in the norm that was asked for.
-    fn premises(&self, args: &Certify, eta: f64) -> Result<Premises> {
-        let (mut premises, values) = match self {
-            Source::Model {
-                pictures,
-                certifier,
-            } => {
-                let [height, width] = pictures.size;
-                (certifier.premises(eta)?, 3 * height * width)
-            }
-            Source::File { lipschitz, .. } => match args.dimension {
-                None => (Premises::new(args.norm, *lipschitz, eta)?, 1),
-                Some(values) => (Premises::new(Norm::L2, *lipschitz, eta)?, values),
-            },
-        };
-        if args.dimension.is_some() && args.norm == Norm::L2 {
-            return Err(Usage::error(
-                "--dimension with budgets in l2: nothing to convert",
-                "name the norm of the budgets with --norm, or leave --dimension out",
-            ));
-        }
-        premises.claim = args.claim;
-        Ok(premises.in_norm(args.norm, values)?)
-    }
-
-    fn margins<'a>(&self, image: &Image<'a>, premises: &Premises) -> Result<Margins<'a>> {
-        Ok(match self {
-            Source::Model { certifier, .. } => certifier.margins(image, premises)?,
-            Source::File {
-                head: Some(head), ..
-            } => margins_with_head(image, premises, head)?,
-            Source::File { head: None, .. } => margins(image, premises)?,
-        })
-    }
-
-    fn lipschitz_source(&self) -> String {
-        match self {
-            Source::Model { certifier, .. } => certifier.lipschitz_source(),
-            Source::File { head: Some(_), .. } => {
-                "assumed, given by the caller; of the features, with the rows of the head".into()
-            }
-            Source::File { head: None, .. } => "assumed, given by the caller".into(),
-        }
-    }
-
-    fn eta_source(&self) -> &'static str {
-        match self {
-            Source::Model { .. } => Certifier::ETA_SOURCE,
-            Source::File { .. } => "assumed, given by the caller",
-        }
-    }
-
-    fn unit(&self) -> String {
-        match self {
-            Source::Model { pictures, .. } => {
-                let [height, width] = pictures.size;
-                format!("[0,1] pixel space of the resized picture, 3x{height}x{width}")
-            }
-            Source::File { .. } => "the tensor to which the given constant refers".to_owned(),
-        }
-    }
-
-    fn pictures(&self) -> Option<&Pictures> {
-        match self {
-            Source::Model { pictures, .. } => Some(pictures),
-            Source::File { .. } => None,
-        }
-    }
 }
