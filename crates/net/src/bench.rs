@@ -1,16 +1,15 @@
 //! How long a training step and an inference take, and where: on pictures of noise, without a disk.
 
-use std::ops::ControlFlow;
 use std::time::Instant;
 
-use crate::data::Sample;
+use crate::data::{Batch, Pictures, Sample};
 use crate::device::Compute;
 use crate::error::Result;
 use crate::infer::Inference;
 use crate::network::Network;
 use crate::profile::{self, Profile};
 use crate::rng::Rng;
-use crate::train::{State, Train, train};
+use crate::train::{State, Train};
 
 /// Runs before the clock counts: caches, pages and the optimiser's moments are made there.
 pub const WARM_UP: usize = 2;
@@ -65,7 +64,6 @@ pub fn training(settings: Train, repeats: usize, seen: &mut (dyn FnMut() + Send)
 }
 
 fn time_training(mut settings: Train, repeats: usize, seen: &mut dyn FnMut()) -> Result<Times> {
-    settings.epochs = 1;
     let mut state = State::start(settings)?;
     let Train {
         batch,
@@ -77,27 +75,27 @@ fn time_training(mut settings: Train, repeats: usize, seen: &mut dyn FnMut()) ->
     let classes = state.settings.network.classes as u64;
     let mut rng = Rng::keyed(seed, &[PICTURES]);
     let mut bytes = |count, below: u64| (0..count).map(|_| rng.below(below) as u8).collect();
-    // a step, and one that is never taken: an epoch that ends is baked
-    let samples: Vec<_> = (0..2 * batch)
-        .map(|_| Sample {
-            id: "noise".into(),
-            height,
-            width,
-            image: bytes(3 * height * width, 256),
-            mask: Some(bytes(height * width, classes)),
-        })
-        .collect();
+    let noise = |_| Sample {
+        id: "noise".into(),
+        height,
+        width,
+        image: bytes(3 * height * width, 256),
+        mask: Some(bytes(height * width, classes)),
+    };
+    let pictures = Pictures::of((0..batch).map(noise).collect())?;
+    let (nodes, device) = (state.settings.network.nodes(), Compute::Cpu.training());
+    let (augment, rate) = (state.settings.augment.clone(), state.settings.rate);
+    let members: Vec<usize> = (0..batch).collect();
     let mut seconds = Vec::with_capacity(repeats);
     for step in 0..WARM_UP + repeats {
         if step == WARM_UP {
             profile::start();
         }
-        state.step = 0;
         let began = Instant::now();
-        // it ends where the watch says so, after one step
-        let _ = train(&mut state, &samples, &[], &Compute::Cpu, &mut |_, _| {
-            ControlFlow::Break(())
+        let batch = profile::stage("pictures", || {
+            Batch::new(&pictures, &members, &augment, seed, step as u64)
         })?;
+        state.learn(&nodes, &[batch], rate, &device)?;
         if step >= WARM_UP {
             seconds.push(began.elapsed().as_secs_f64());
         }

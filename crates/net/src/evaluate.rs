@@ -7,7 +7,7 @@ use std::str::FromStr;
 use certiseg_cert::{self as cert, Budget, Metric, Pool, Value};
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Sample, VOID};
+use crate::data::{Pictures, VOID};
 use crate::error::{Error, Result};
 use crate::network::Network;
 
@@ -132,19 +132,24 @@ enum Gathered {
     Certified(Budget, Vec<f64>),
 }
 
-/// Evaluates on samples of one size with masks.
+/// Evaluates on pictures with masks.
 ///
 /// # Errors
 /// Those of the forward pass, the audit and the judge.
-pub fn evaluate(network: &Network, samples: &[Sample], measures: &[Measure]) -> Result<Evaluation> {
-    let Some(first) = samples.first() else {
+pub fn evaluate(
+    network: &Network,
+    pictures: &Pictures,
+    measures: &[Measure],
+) -> Result<Evaluation> {
+    if pictures.is_empty() {
         return Err(Error::setting(
             "validation set",
-            "0 samples",
+            "0 pictures",
             "at least one",
         ));
-    };
-    let certifier = network.certifier(first.height, first.width)?;
+    }
+    let [height, width] = pictures.size();
+    let certifier = network.certifier(height, width)?;
     let classes = network.classes();
     let pool = |metric| Pool::new(metric, classes, &[], false);
     let mut accuracy = pool(Metric::Accuracy)?;
@@ -160,7 +165,8 @@ pub fn evaluate(network: &Network, samples: &[Sample], measures: &[Measure]) -> 
             Some(eps) => Gathered::Certified(Budget::new(eps)?, Vec::new()),
         });
     }
-    for sample in samples {
+    for index in 0..pictures.len() {
+        let sample = pictures.get(index)?;
         let logits = certifier.logits(&sample.image_f32())?;
         let mask = sample.mask.as_deref();
         let image = cert::Image::new(logits.grid, &logits.values, mask, Some(VOID))?;

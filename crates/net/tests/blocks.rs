@@ -2,9 +2,10 @@
 //! with a finite constant.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use certiseg_net::architecture::{Architecture, Block, Kernels, Size};
-use certiseg_net::data::shapes;
+use certiseg_net::data::{Pictures, shapes};
 use certiseg_net::device::Compute;
 use certiseg_net::loss::Loss;
 use certiseg_net::train::{End, Event, State, Train, train};
@@ -38,8 +39,8 @@ fn trained(network: Architecture, loss: Loss, steps: u64) -> (f64, f64, f64) {
     };
     let ended = train(
         &mut state,
-        &shapes(5, 8, 32),
-        &[],
+        &Arc::new(Pictures::of(shapes(5, 8, 32)).unwrap()),
+        &Pictures::of(Vec::new()).unwrap(),
         &Compute::Cpu,
         &mut watch,
     )

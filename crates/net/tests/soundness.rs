@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use certiseg_cert::Metric;
 use certiseg_net::architecture::{Architecture, Preset, Size};
 use certiseg_net::attack::pgd::Pgd;
 use certiseg_net::compare::{Arena, Comparison};
-use certiseg_net::data::{Sample, shapes};
+use certiseg_net::data::{Pictures, Sample, shapes};
 use certiseg_net::device::Compute;
 use certiseg_net::loss::Loss;
 use certiseg_net::network::Network;
@@ -122,7 +123,9 @@ fn a_trained_network() {
     };
     let samples = shapes(5, 24, 32);
     let mut state = State::start(settings).unwrap();
-    let ended = train(&mut state, &samples, &[], &Compute::Cpu, &mut |_, _| {
+    let pictures = Arc::new(Pictures::of(samples).unwrap());
+    let none = Pictures::of(Vec::new()).unwrap();
+    let ended = train(&mut state, &pictures, &none, &Compute::Cpu, &mut |_, _| {
         ControlFlow::Continue(())
     });
     assert_eq!(ended.unwrap(), End::Done);

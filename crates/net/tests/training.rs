@@ -2,16 +2,25 @@
 //! averages, validation by any figure, early ends.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use certiseg_net::architecture::{Architecture, Centering, Size};
 use certiseg_net::checkpoint::{load_training, save_training};
-use certiseg_net::data::{Augment, Sample, shapes};
+use certiseg_net::data::{Augment, Pictures, Sample, shapes};
 use certiseg_net::device::Compute;
 use certiseg_net::evaluate::Measure;
 use certiseg_net::loss::Loss;
 use certiseg_net::train::{End, Event, Mixed, State, Train, Validation, train};
 
 const CPU: &Compute = &Compute::Cpu;
+
+fn kept(samples: &[Sample]) -> Arc<Pictures> {
+    Arc::new(some(samples, samples.len()))
+}
+
+fn some(samples: &[Sample], count: usize) -> Pictures {
+    Pictures::of(samples[..count].to_vec()).unwrap()
+}
 
 fn tiny(epochs: u64) -> (Train, Vec<Sample>) {
     let settings = Train {
@@ -62,10 +71,16 @@ fn rich(epochs: u64) -> (Train, Vec<Sample>) {
 /// Trains to the end; every event but the networks, in words.
 fn finish(state: &mut State, samples: &[Sample]) -> Vec<String> {
     let mut events = Vec::new();
-    let ended = train(state, samples, &samples[..3], CPU, &mut |_, event| {
-        events.push(words(event));
-        ControlFlow::Continue(())
-    });
+    let ended = train(
+        state,
+        &kept(samples),
+        &some(samples, 3),
+        CPU,
+        &mut |_, event| {
+            events.push(words(event));
+            ControlFlow::Continue(())
+        },
+    );
     assert_eq!(ended.unwrap(), End::Done);
     events
 }
@@ -94,13 +109,19 @@ fn a_resumed_training_equals_an_unbroken_one_wherever_it_was_broken() {
     for broken_after in 1..events.len() {
         let mut first = State::start(settings.clone()).unwrap();
         let mut seen = Vec::new();
-        let ended = train(&mut first, &samples, &samples[..3], CPU, &mut |_, event| {
-            seen.push(words(event));
-            match seen.len() == broken_after {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            }
-        });
+        let ended = train(
+            &mut first,
+            &kept(&samples),
+            &some(&samples, 3),
+            CPU,
+            &mut |_, event| {
+                seen.push(words(event));
+                match seen.len() == broken_after {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                }
+            },
+        );
         assert_eq!(ended.unwrap(), End::Stopped);
         save_training(&path, &first).unwrap();
         let mut second = load_training(&path).unwrap();
@@ -155,12 +176,18 @@ fn accumulated_batches_are_one_large_step() {
         };
         let mut state = State::start(settings).unwrap();
         let mut losses = Vec::new();
-        let ended = train(&mut state, &samples, &[], CPU, &mut |_, event| {
-            if let Event::Step { learned, .. } = event {
-                losses.push(learned.unwrap().loss);
-            }
-            ControlFlow::Continue(())
-        });
+        let ended = train(
+            &mut state,
+            &kept(&samples),
+            &some(&samples, 0),
+            CPU,
+            &mut |_, event| {
+                if let Event::Step { learned, .. } = event {
+                    losses.push(learned.unwrap().loss);
+                }
+                ControlFlow::Continue(())
+            },
+        );
         assert_eq!(ended.unwrap(), End::Done);
         (losses, state.parameters.raw)
     };
@@ -195,13 +222,20 @@ fn the_average_lags_behind_and_is_what_is_baked() {
     };
     let mut state = State::start(settings).unwrap();
     let mut seen = Vec::new();
-    let ended = train(&mut state, &samples, &[], CPU, &mut |state, _| {
-        let of =
-            |p: &certiseg_net::parameters::Parameters| f64::from(p.raw.values().next().unwrap()[0]);
-        let average = state.average.as_ref().unwrap();
-        seen.push((of(&state.parameters), of(average)));
-        ControlFlow::Continue(())
-    });
+    let ended = train(
+        &mut state,
+        &kept(&samples),
+        &some(&samples, 0),
+        CPU,
+        &mut |state, _| {
+            let of = |p: &certiseg_net::parameters::Parameters| {
+                f64::from(p.raw.values().next().unwrap()[0])
+            };
+            let average = state.average.as_ref().unwrap();
+            seen.push((of(&state.parameters), of(average)));
+            ControlFlow::Continue(())
+        },
+    );
     assert_eq!(ended.unwrap(), End::Done);
     // the first average is the parameter; then (1 + t)/(10 + t) is kept
     let (mut average, mut steps) = (seen[0].0, 1.0);
@@ -235,19 +269,25 @@ fn the_best_network_is_known_by_any_figure_and_patience_ends() {
     let best = settings.validation.best;
     let mut state = State::start(settings).unwrap();
     let (mut values, mut marked) = (Vec::new(), Vec::new());
-    let ended = train(&mut state, &samples, &samples[..3], CPU, &mut |_, event| {
-        if let Event::Epoch {
-            evaluation,
-            best: is_best,
-            epoch,
-            ..
-        } = event
-        {
-            values.push(evaluation.unwrap().of(best).unwrap());
-            marked.extend(is_best.then_some(epoch));
-        }
-        ControlFlow::Continue(())
-    });
+    let ended = train(
+        &mut state,
+        &kept(&samples),
+        &some(&samples, 3),
+        CPU,
+        &mut |_, event| {
+            if let Event::Epoch {
+                evaluation,
+                best: is_best,
+                epoch,
+                ..
+            } = event
+            {
+                values.push(evaluation.unwrap().of(best).unwrap());
+                marked.extend(is_best.then_some(epoch));
+            }
+            ControlFlow::Continue(())
+        },
+    );
     assert_eq!(ended.unwrap(), End::Early);
     let reached = state.best.unwrap();
     // an error rate: the least is the best, the first of equals
@@ -257,9 +297,13 @@ fn the_best_network_is_known_by_any_figure_and_patience_ends() {
     assert_eq!(marked.last(), Some(&reached.epoch));
     assert_eq!(state.epoch, reached.epoch + 2);
     // gone on with, it ends at once
-    let ended = train(&mut state, &samples, &samples[..3], CPU, &mut |_, _| {
-        panic!("a step")
-    });
+    let ended = train(
+        &mut state,
+        &kept(&samples),
+        &some(&samples, 3),
+        CPU,
+        &mut |_, _| panic!("a step"),
+    );
     assert_eq!(ended.unwrap(), End::Early);
 }
 
@@ -275,16 +319,22 @@ fn validation_may_be_rare_but_comes_last() {
     };
     let mut state = State::start(settings).unwrap();
     let mut validated = Vec::new();
-    let ended = train(&mut state, &samples, &samples[..2], CPU, &mut |_, event| {
-        if let Event::Epoch {
-            evaluation, epoch, ..
-        } = event
-        {
-            let figures = evaluation.map(|found| found.measures);
-            validated.extend(figures.map(|figures| (epoch, figures)));
-        }
-        ControlFlow::Continue(())
-    });
+    let ended = train(
+        &mut state,
+        &kept(&samples),
+        &some(&samples, 2),
+        CPU,
+        &mut |_, event| {
+            if let Event::Epoch {
+                evaluation, epoch, ..
+            } = event
+            {
+                let figures = evaluation.map(|found| found.measures);
+                validated.extend(figures.map(|figures| (epoch, figures)));
+            }
+            ControlFlow::Continue(())
+        },
+    );
     assert_eq!(ended.unwrap(), End::Done);
     let epochs: Vec<u64> = validated.iter().map(|(epoch, _)| *epoch).collect();
     assert_eq!(epochs, [2, 4, 5]);
@@ -322,9 +372,13 @@ fn a_warm_up_longer_than_the_training_is_refused() {
         ..settings
     })
     .unwrap();
-    let ended = train(&mut state, &samples, &[], CPU, &mut |_, _| {
-        ControlFlow::Continue(())
-    });
+    let ended = train(
+        &mut state,
+        &kept(&samples),
+        &some(&samples, 0),
+        CPU,
+        &mut |_, _| ControlFlow::Continue(()),
+    );
     let error = ended.unwrap_err().to_string();
     assert!(
         error.contains("warm_up is 3 steps, expected less than the 3"),
@@ -337,12 +391,18 @@ fn training_lowers_the_loss() {
     let (settings, samples) = tiny(4);
     let mut state = State::start(settings).unwrap();
     let mut losses = Vec::new();
-    let ended = train(&mut state, &samples, &[], CPU, &mut |_, event| {
-        if let Event::Epoch { loss, .. } = event {
-            losses.push(loss.unwrap());
-        }
-        ControlFlow::Continue(())
-    });
+    let ended = train(
+        &mut state,
+        &kept(&samples),
+        &some(&samples, 0),
+        CPU,
+        &mut |_, event| {
+            if let Event::Epoch { loss, .. } = event {
+                losses.push(loss.unwrap());
+            }
+            ControlFlow::Continue(())
+        },
+    );
     assert_eq!(ended.unwrap(), End::Done);
     assert!(losses[3] < losses[0], "{losses:?}");
 }

@@ -3,16 +3,17 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use certiseg_cert::{round_down, round_up};
 use certiseg_net::bench::{instructions, threads};
 use certiseg_net::checkpoint::load_training;
-use certiseg_net::data::{Layout, LoadSettings, Sample, digest, list, load};
+use certiseg_net::data::{Layout, LoadSettings, Pictures, digest, list};
 use certiseg_net::device::Compute;
 use certiseg_net::evaluate::Measure;
-use certiseg_net::train::{End, Event, State, Train as Settings, train};
+use certiseg_net::train::{AHEAD, End, Event, State, Train as Settings, train};
 use clap::Args;
 
 use crate::fail::{STOPPED, Usage};
@@ -80,21 +81,25 @@ impl Train {
         };
         let compute = self.device.open()?;
         let data = &state.settings.data;
-        let (samples, train) = samples(&state.settings, data.train.as_deref(), "training")?;
+        let (training, train) = pictures(&state.settings, data.train.as_deref(), "training", 3)?;
         let (validation, validation_of) = match data.validation.as_deref() {
-            None => (Vec::new(), None),
+            None => (Pictures::of(Vec::new())?, None),
             split => {
-                let (samples, of) = self::samples(&state.settings, split, "validation")?;
-                (samples, Some(of))
+                let (found, of) = pictures(&state.settings, split, "validation", 1)?;
+                (found, Some(of))
             }
         };
-        certiseg_net::train::check_samples(&state.settings, &samples)?;
-        certiseg_net::train::check_samples(&state.settings, &validation)?;
         let session = session(&state, train, validation_of, &self.device);
         interrupt::listen()?;
         let every = Duration::from_secs(self.checkpoint_every);
         let folder = RunFolder::open(&out, &state, session, every)?;
-        run(&mut state, &samples, &validation, &compute, folder)
+        run(
+            &mut state,
+            &Arc::new(training),
+            &validation,
+            &compute,
+            folder,
+        )
     }
 
     fn start(&self) -> Result<State> {
@@ -131,25 +136,34 @@ impl Train {
     }
 }
 
-/// The pictures of a split, and what they are known by.
-fn samples(settings: &Settings, split: Option<&str>, what: &str) -> Result<(Vec<Sample>, DataOf)> {
+/// The pictures of a split, which may keep so many quarters of the memory, and what they are known
+/// by.
+fn pictures(
+    settings: &Settings,
+    split: Option<&str>,
+    what: &str,
+    quarters: usize,
+) -> Result<(Pictures, DataOf)> {
     let data = &settings.data;
     let entries = list(&data.dir, data.layout, split)?;
     check_classes(data.layout, &data.dir, settings.network.classes)?;
     let progress = Progress::new(&format!("hashing {what}"), entries.len());
     let sha256 = digest(&entries, &mut progress.counter())?;
     progress.finish();
-    let progress = Progress::new(&format!("reading {what}"), entries.len());
     let load_settings = LoadSettings {
         height: settings.height,
         width: settings.width,
         filter: data.filter,
         classes: settings.network.classes,
     };
-    let samples = load(&entries, &load_settings, &|done, _| progress.set(done, ""))?;
-    progress.finish();
-    let pictures = samples.len();
-    Ok((samples, DataOf { pictures, sha256 }))
+    let size = [settings.height, settings.width];
+    let room = Pictures::room(size, settings.batch, AHEAD.max(settings.accumulate));
+    let pictures = Pictures::new(entries, load_settings, room / 4 * quarters)?;
+    let of = DataOf {
+        pictures: pictures.len(),
+        sha256,
+    };
+    Ok((pictures, of))
 }
 
 fn session(
@@ -185,16 +199,16 @@ fn processor() -> Option<String> {
 
 fn run(
     state: &mut State,
-    samples: &[Sample],
-    validation: &[Sample],
+    training: &Arc<Pictures>,
+    validation: &Pictures,
     compute: &Compute,
     mut folder: RunFolder,
 ) -> Result<ExitCode> {
     let settings = state.settings.clone();
-    let steps = settings.steps(samples.len());
+    let steps = settings.steps(training.len());
     say!(
         "{} training and {} validation images of {}x{}, {} steps per epoch, seed {}",
-        samples.len(),
+        training.len(),
         validation.len(),
         settings.height,
         settings.width,
@@ -259,7 +273,7 @@ fn run(
             Ok(()) => ControlFlow::Continue(()),
         }
     };
-    let ended = train(state, samples, validation, compute, &mut watch);
+    let ended = train(state, training, validation, compute, &mut watch);
     progress.finish();
     if let Some(error) = failure {
         return Err(error);

@@ -7,10 +7,9 @@ mod state;
 mod step;
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use rayon::prelude::*;
-
-use crate::data::Sample;
+use crate::data::{Batches, Pictures};
 use crate::device::Compute;
 use crate::error::{Error, Result};
 use crate::evaluate::{Evaluation, evaluate};
@@ -71,39 +70,44 @@ pub enum End {
 }
 
 /// Trains until all epochs are done, no better network comes, or `watch` breaks; `watch` sees the
-/// state after each event. Samples must have the size of the settings.
+/// state after each event. Pictures must have the size of the settings.
 ///
 /// # Errors
-/// [`Error::Setting`] without training samples or with a warm-up as long as the training;
-/// [`Error::SampleSize`]; [`Error::OtherSamples`] where a training goes on with other samples than
-/// it began with; [`Error::Diverged`] where the loss is no number.
+/// [`Error::Setting`] without training pictures or with a warm-up as long as the training;
+/// [`Error::SampleSize`]; [`Error::NoMask`]; [`Error::OtherSamples`] where a training goes on with
+/// other pictures than it began with; [`Error::Diverged`] where the loss is no number; those of
+/// reading a picture.
 pub fn train(
     state: &mut State,
-    samples: &[Sample],
-    validation: &[Sample],
+    pictures: &Arc<Pictures>,
+    validation: &Pictures,
     compute: &Compute,
     watch: &mut dyn FnMut(&State, Event) -> ControlFlow<()>,
 ) -> Result<End> {
     let settings = state.settings.clone();
     let nodes = settings.network.nodes();
     let device = compute.training();
-    check_samples(&settings, samples)?;
-    check_samples(&settings, validation)?;
-    if samples.is_empty() {
-        return Err(Error::setting("training set", "0 samples", "at least one"));
+    let size = [settings.height, settings.width];
+    pictures.check(size)?;
+    validation.check(size)?;
+    if pictures.is_empty() {
+        return Err(Error::setting("training set", "0 pictures", "at least one"));
     }
-    let steps = settings.steps(samples.len());
+    let steps = settings.steps(pictures.len());
     let total = steps.saturating_mul(settings.epochs);
     if settings.warm_up >= total {
         let got = format!("{} steps", settings.warm_up);
         let expected = format!("less than the {total} steps of the training");
         return Err(Error::setting("warm_up", got, expected));
     }
-    let names: Vec<&[u8]> = samples.iter().map(|sample| sample.id.as_bytes()).collect();
+    let names: Vec<&[u8]> = pictures.ids().map(str::as_bytes).collect();
     let hash = Rng::hash(&names.join(&b'\n'));
     if *state.samples.get_or_insert(hash) != hash || state.step > steps {
         return Err(Error::OtherSamples);
     }
+    let plan = plan(state, pictures.len());
+    let augment = settings.augment.clone();
+    let mut batches = Batches::new(pictures.clone(), plan, augment, settings.seed, AHEAD);
     loop {
         if state.epoch >= settings.epochs {
             return Ok(End::Done);
@@ -112,16 +116,15 @@ pub fn train(
             return Ok(End::Early);
         }
         let epoch = state.epoch;
-        let order = order(settings.seed, epoch, samples.len());
         let rate = |step| settings.rate_at(epoch * steps + step, total);
         for step in state.step..steps {
-            let members = order.chunks(settings.per_step()).nth(step as usize);
-            let members = members.unwrap_or_default();
+            // the last step of an epoch may have fewer pictures
+            let first = step as usize * settings.per_step();
+            let members = settings.per_step().min(pictures.len() - first);
+            let parts = members.div_ceil(settings.batch);
             let batches: Vec<_> = profile::stage("pictures", || {
-                let batches = members.chunks(settings.batch);
-                let batches = batches.map(|part| Batch::new(&settings, samples, part, epoch));
-                batches.collect()
-            });
+                batches.by_ref().take(parts).collect::<Result<_>>()
+            })?;
             // from a thread of the pool: its first part of a layer begins at once
             let learned = rayon::scope(|_| state.learn(&nodes, &batches, rate(step), &device))?;
             state.step = step + 1;
@@ -132,7 +135,7 @@ pub fn train(
                 epoch: epoch + 1,
                 step: step + 1,
                 steps,
-                pictures: members.len(),
+                pictures: members,
                 learned,
                 rate: rate(step),
             };
@@ -173,62 +176,36 @@ pub fn train(
     }
 }
 
-/// One augmented batch.
-struct Batch {
-    /// (B, 3, H, W) in [0, 1].
-    images: Vec<f32>,
-    /// (B, H, W).
-    labels: Vec<u8>,
-    shape: [usize; 3],
+/// Epoch and members of every batch that is left, in order.
+fn plan(state: &State, pictures: usize) -> impl Iterator<Item = (u64, Vec<usize>)> + use<> {
+    let Train {
+        seed,
+        epochs,
+        batch,
+        ..
+    } = state.settings;
+    let per_step = state.settings.per_step();
+    let (first, done) = (state.epoch, state.step as usize);
+    (first..epochs).flat_map(move |epoch| {
+        let order = order(seed, epoch, pictures);
+        let skipped = if epoch == first { done } else { 0 };
+        let steps = order.chunks(per_step).skip(skipped);
+        let batches = steps.flat_map(|members| members.chunks(batch));
+        batches
+            .map(|part| (epoch, part.to_vec()))
+            .collect::<Vec<_>>()
+    })
 }
 
-impl Batch {
-    fn new(settings: &Train, samples: &[Sample], members: &[usize], epoch: u64) -> Self {
-        let changed: Vec<_> = members
-            .par_iter()
-            .map(|&index| {
-                let key = [AUGMENT, epoch, index as u64];
-                let mut rng = Rng::keyed(settings.seed, &key);
-                settings.augment.apply(&samples[index], &mut rng)
-            })
-            .collect();
-        let (images, labels): (Vec<_>, Vec<_>) = changed.into_iter().unzip();
-        Self {
-            images: images.concat(),
-            labels: labels.concat(),
-            shape: [members.len(), settings.height, settings.width],
-        }
-    }
-}
-
-/// The order of the samples in an epoch.
-fn order(seed: u64, epoch: u64, samples: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..samples).collect();
+/// The order of the pictures in an epoch.
+fn order(seed: u64, epoch: u64, pictures: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..pictures).collect();
     Rng::keyed(seed, &[ORDER, epoch]).shuffle(&mut order);
     order
 }
 
-/// Checks that every sample has a mask and the size of the settings.
-///
-/// # Errors
-/// [`Error::SampleSize`], [`Error::NoMask`].
-pub fn check_samples(settings: &Train, samples: &[Sample]) -> Result<()> {
-    let expected = [settings.height, settings.width];
-    for sample in samples {
-        let got = [sample.height, sample.width];
-        if got != expected {
-            let id = sample.id.clone();
-            return Err(Error::SampleSize { id, got, expected });
-        }
-        if sample.mask.is_none() {
-            return Err(Error::NoMask {
-                id: sample.id.clone(),
-            });
-        }
-    }
-    Ok(())
-}
+/// Batches that are made ahead.
+pub const AHEAD: usize = 2;
 
-/// Keys of the random streams.
+/// Key of the random stream.
 const ORDER: u64 = 2;
-const AUGMENT: u64 = 3;

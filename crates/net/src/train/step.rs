@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use crate::bake::VARIANCE;
+use crate::data::Batch;
 use crate::error::{Error, Result};
 use crate::loss::{Pairs, Targets};
 use crate::network::floats;
@@ -16,7 +17,7 @@ use crate::optimizer::clip;
 use crate::parameters::{Effective, Values};
 use crate::profile;
 
-use super::{Batch, State, Train};
+use super::{State, Train};
 
 /// What a step tells.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,7 +30,7 @@ pub struct Learned {
 
 impl State {
     /// One step over several batches; `None` where every pixel is void.
-    pub(super) fn learn(
+    pub(crate) fn learn(
         &mut self,
         nodes: &[Node],
         batches: &[Batch],
