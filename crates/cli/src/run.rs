@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use certiseg_cert::Head;
 use clap::Args;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::fail::{STOPPED, Usage};
-use crate::fields::fields;
+use crate::fields::{exact, fields};
 use crate::output::{Format, Rows, print_line};
 use crate::rows_file::{Group, Line, RowsFile};
 use crate::shard::{Shard, one};
@@ -137,6 +137,16 @@ impl Run {
             }
             while let Some(line) = file.next_line()? {
                 run.show(&line)?;
+            }
+            let expected = expected(head, shard)?;
+            if run.done != expected {
+                let message = format!(
+                    "{} has {} images, expected {expected}",
+                    path.display(),
+                    run.done
+                );
+                let hint = "copy the file again, or leave --resume out to begin anew";
+                return Err(Usage::error(message, hint));
             }
             return Ok(run);
         }
@@ -291,7 +301,7 @@ impl Run {
 }
 
 /// The last row of a shard: nothing is missing before it.
-#[derive(Serialize, serde::Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct End {
     kind: String,
@@ -306,6 +316,17 @@ impl End {
             images,
         }
     }
+}
+
+/// How many images a file with this head has.
+pub fn expected(head: &str, shard: Option<&Shard>) -> Result<usize> {
+    #[derive(Deserialize)]
+    struct Size {
+        images: usize,
+    }
+    let head: Head<Size> = exact(head).context("the head row")?;
+    let images = head.settings.images;
+    Ok(shard.map_or(images, |shard| shard.count(images)))
 }
 
 /// A field of two heads, each with its value.

@@ -390,6 +390,12 @@ fn a_run_goes_on_under_its_own_settings_only() {
     refused(&other, &words);
     assert_eq!(fs::read_to_string(&path).unwrap(), whole);
     // the head, six rows of each image
+    let cut: Vec<&str> = whole.split_inclusive('\n').collect();
+    fs::write(&path, cut[..cut.len() - 6].concat()).unwrap();
+    let words_of_cut = ["has 6 images, expected 7"];
+    refused(&[&base[..], &["--resume"]].concat(), &words_of_cut);
+    refused(&["merge", text(&path)], &["not whole, expected 7 images"]);
+    fs::write(&path, &whole).unwrap();
     torn(&path, 14, 2);
     refused(&other, &words);
     // rows that name other images are of other data

@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use certiseg_cert::Head;
 use clap::Args;
-use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::fail::Usage;
 use crate::fields::{exact, fields, object};
 use crate::output::Format;
 use crate::rows_file::RowsFile;
-use crate::run::{End, Run, difference};
+use crate::run::{End, Run, difference, expected};
 use crate::shard::{Shard, listed};
 
 /// Flags of the verb.
@@ -32,12 +32,6 @@ pub struct Merge {
     format: Format,
 }
 
-/// What every head row has for merging.
-#[derive(Deserialize)]
-struct Size {
-    images: usize,
-}
-
 /// A file of rows and the part of the images it has.
 struct Part {
     file: RowsFile,
@@ -54,13 +48,14 @@ impl Merge {
         let mut parts = Vec::new();
         for path in &paths {
             let file = RowsFile::open(path)?;
-            let head: Head<Size> = head(&file)?;
+            let wrong = || format!("the head row of {}", path.display());
+            let head: Head<IgnoredAny> = exact(file.head()).with_context(wrong)?;
             match head.shard {
                 Some(shard) => parts.push(Part {
                     shard: shard.parse().map_err(anyhow::Error::msg)?,
                     file,
                 }),
-                None if paths.len() == 1 => return self.show(file, head.settings.images),
+                None if paths.len() == 1 => return self.show(file),
                 None => {
                     let message = format!("{} has the rows of all images", path.display());
                     let hint = "give files of shards, which runs with --shard I/N write";
@@ -90,7 +85,7 @@ impl Merge {
 
     fn merge(&self, mut parts: Vec<Part>, shard: &Shard) -> Result<ExitCode> {
         let first = &parts[0].file;
-        let Size { images } = head(first)?.settings;
+        let images = expected(first.head(), None)?;
         let some = (!shard.missing().is_empty()).then_some(shard);
         let text = some.map(|shard| format!("\"{shard}\""));
         let mut fields = fields(first.head())?;
@@ -128,7 +123,8 @@ impl Merge {
     }
 
     /// A whole run: its table, and its rows as they are.
-    fn show(&self, mut file: RowsFile, images: usize) -> Result<ExitCode> {
+    fn show(&self, mut file: RowsFile) -> Result<ExitCode> {
+        let images = expected(file.head(), None)?;
         let path = self.out.as_deref();
         let path = path.map(|dir| dir.join(Shard::file_name(None)));
         let mut run = Run::start(path.as_deref(), file.head(), None, self.format)?;
@@ -185,10 +181,6 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
             "give folders that were --out of certify, attack or eval",
         )),
     }
-}
-
-fn head(file: &RowsFile) -> Result<Head<Size>> {
-    exact(file.head()).with_context(|| format!("the head row of {}", file.path().display()))
 }
 
 /// All parts together; an error where two files have one.

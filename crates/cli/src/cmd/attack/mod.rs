@@ -14,7 +14,7 @@ use clap::Args;
 use serde::Serialize;
 
 pub use self::tally::{Attacked, Row};
-use super::certify::parse_eps;
+use super::certify::{parse_eps, without_repeats};
 use crate::interrupt;
 use crate::output::head;
 use crate::progress::Progress;
@@ -68,8 +68,10 @@ struct Settings<'a> {
 
 impl Attack {
     /// Attacks every image.
-    pub fn run(self) -> Result<ExitCode> {
-        let eps = parse_eps(&self.eps)?;
+    pub fn run(mut self) -> Result<ExitCode> {
+        let mut eps = parse_eps(&self.eps)?;
+        without_repeats(&mut eps);
+        without_repeats(&mut self.metrics);
         let budgets = eps.iter().map(|&eps| Ok(Budget::new(eps)?));
         let budgets = budgets.collect::<Result<Vec<_>>>()?;
         let mut pictures = Pictures::open(&self.model, &self.data, self.run.shard.as_ref())?;

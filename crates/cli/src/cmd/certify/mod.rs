@@ -333,7 +333,7 @@ impl Certify {
 }
 
 /// Questions asked twice are answered once.
-fn without_repeats<T: PartialEq + Clone>(list: &mut Vec<T>) {
+pub fn without_repeats<T: PartialEq + Clone>(list: &mut Vec<T>) {
     let mut kept: Vec<T> = Vec::new();
     for item in list.iter() {
         if !kept.contains(item) {
