@@ -1,13 +1,7 @@
-//! JSON lines as text: the fields of an object as they were written, and numbers read exactly.
-//!
-//! The JSON library reads a number with a fraction to within a unit in the last place; certified
-//! numbers that lie on the safe side when written should lie there when read. The standard library
-//! reads them exactly.
+//! JSON lines as text: the fields of an object as they were written.
 
 use anyhow::{Context, Result, bail};
-use serde::de::value::{Error, MapDeserializer};
-use serde::de::{self, DeserializeOwned, IgnoredAny, IntoDeserializer, Visitor};
-use serde::forward_to_deserialize_any;
+use serde::de::IgnoredAny;
 
 /// Name and value of each field of an object, as written.
 pub fn fields(object: &str) -> Result<Vec<(String, &str)>> {
@@ -37,74 +31,6 @@ pub fn object(fields: &[(String, &str)]) -> Result<String> {
         |(name, value): &(String, &str)| Ok(format!("{}:{value}", serde_json::to_string(name)?));
     let fields: Result<Vec<_>> = fields.iter().map(field).collect();
     Ok(format!("{{{}}}", fields?.join(",")))
-}
-
-/// Reads an object; numbers that are fields of it are exact.
-pub fn exact<T: DeserializeOwned>(object: &str) -> Result<T> {
-    let fields = fields(object)?;
-    let raw = fields
-        .iter()
-        .map(|(name, value)| (name.as_str(), Raw(value)));
-    Ok(T::deserialize(MapDeserializer::new(raw))?)
-}
-
-/// Text of a value.
-#[derive(Clone, Copy)]
-struct Raw<'a>(&'a str);
-
-impl<'de> IntoDeserializer<'de, Error> for Raw<'_> {
-    type Deserializer = Self;
-
-    fn into_deserializer(self) -> Self {
-        self
-    }
-}
-
-impl<'de> de::Deserializer<'de> for Raw<'_> {
-    type Error = Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match (self.0.contains(['.', 'e', 'E']), self.0.parse::<f64>()) {
-            // words like inf are no numbers of JSON and stand between quotes
-            (true, Ok(number)) => visitor.visit_f64(number),
-            _ => {
-                let value: serde_json::Value =
-                    serde_json::from_str(self.0).map_err(de::Error::custom)?;
-                value.deserialize_any(visitor).map_err(de::Error::custom)
-            }
-        }
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.0 {
-            "null" => visitor.visit_none(),
-            _ => visitor.visit_some(self),
-        }
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        variants: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        let value: serde_json::Value = serde_json::from_str(self.0).map_err(de::Error::custom)?;
-        let value = value.deserialize_enum(name, variants, visitor);
-        value.map_err(de::Error::custom)
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
-        unit_struct seq tuple tuple_struct map struct identifier ignored_any
-    }
 }
 
 /// What stands between two brackets.
@@ -166,30 +92,5 @@ mod tests {
             ["0.1", r#""a,b""#, "[1,2]"]
         );
         assert!(elements("[]").is_empty() && elements("null").is_empty());
-    }
-
-    /// Numbers that the JSON library alone reads one unit in the last place away are exact here.
-    #[test]
-    fn numbers_are_exact() {
-        let (mut state, mut inexact) = (1u64, 0);
-        for _ in 0..10_000 {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1);
-            let number = (state >> 11) as f64 / (1u64 << 53) as f64 * 1e-5;
-            let text = serde_json::to_string(&number).unwrap();
-            let row: One = exact(&format!(r#"{{"value":{text}}}"#)).unwrap();
-            assert_eq!(row.value, Some(number));
-            inexact += usize::from(serde_json::from_str::<f64>(&text).unwrap() != number);
-        }
-        assert!(inexact > 0, "then there would be no need of this");
-        assert_eq!(exact::<One>(r#"{"value":null}"#).unwrap().value, None);
-        assert_eq!(exact::<One>(r#"{"value":3}"#).unwrap().value, Some(3.0));
-        assert!(exact::<One>(r#"{"value":"3.0"}"#).is_err());
-        assert!(exact::<One>(r#"{"value":1,"more":2}"#).is_err());
-    }
-
-    #[derive(serde::Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct One {
-        value: Option<f64>,
     }
 }

@@ -10,7 +10,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::fail::{STOPPED, Usage};
-use crate::fields::{exact, fields};
+use crate::fields::fields;
 use crate::output::{Format, Rows, print_line};
 use crate::rows_file::{Group, Line, RowsFile};
 use crate::shard::{Shard, one};
@@ -324,7 +324,7 @@ pub fn expected(head: &str, shard: Option<&Shard>) -> Result<usize> {
     struct Size {
         images: usize,
     }
-    let head: Head<Size> = exact(head).context("the head row")?;
+    let head: Head<Size> = serde_json::from_str(head).context("the head row")?;
     let images = head.settings.images;
     Ok(shard.map_or(images, |shard| shard.count(images)))
 }

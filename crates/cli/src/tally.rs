@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 
 use crate::cmd::{attack, certify, eval};
 use crate::fail::Usage;
-use crate::fields::{elements, exact, fields};
+use crate::fields::{elements, fields};
 use crate::rows_file::Line;
 
 /// The rows of a run, added up.
@@ -41,7 +41,7 @@ pub trait Tally {
 
 /// The tally of the verb that wrote this head; a new verb is one line.
 pub fn tally(head: &str) -> Result<Box<dyn Tally>> {
-    let read: Head<IgnoredAny> = exact(head)?;
+    let read: Head<IgnoredAny> = serde_json::from_str(head)?;
     if read.format != FORMAT {
         return Err(Usage::error(
             format!("rows of format {}, expected format {FORMAT}", read.format),

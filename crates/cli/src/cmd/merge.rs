@@ -9,7 +9,7 @@ use clap::Args;
 use serde::de::IgnoredAny;
 
 use crate::fail::Usage;
-use crate::fields::{exact, fields, object};
+use crate::fields::{fields, object};
 use crate::output::Format;
 use crate::rows_file::RowsFile;
 use crate::run::{End, Run, difference, expected};
@@ -49,7 +49,7 @@ impl Merge {
         for path in &paths {
             let file = RowsFile::open(path)?;
             let wrong = || format!("the head row of {}", path.display());
-            let head: Head<IgnoredAny> = exact(file.head()).with_context(wrong)?;
+            let head: Head<IgnoredAny> = serde_json::from_str(file.head()).with_context(wrong)?;
             match head.shard {
                 Some(shard) => parts.push(Part {
                     shard: shard.parse().map_err(anyhow::Error::msg)?,
@@ -113,7 +113,7 @@ impl Merge {
         }
         for part in &mut parts {
             let end = part.file.next_line()?;
-            let end: Option<End> = end.and_then(|line| exact(&line.text).ok());
+            let end: Option<End> = end.and_then(|line| serde_json::from_str(&line.text).ok());
             let whole = end.is_some_and(|end| end.images == part.shard.count(images));
             if !whole || part.file.next_line()?.is_some() {
                 return Err(unfinished(part, images));

@@ -7,7 +7,6 @@ use certiseg_cert::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::fields::exact;
 use crate::output::table;
 use crate::rows_file::Line;
 use crate::tally::{Tally, budgets};
@@ -39,7 +38,7 @@ impl Certified {
     /// No rows yet, under this head.
     pub fn new(head: &str) -> Result<Self> {
         let eps = budgets(head)?;
-        let head: Head<Asked> = exact(head).context("the head row")?;
+        let head: Head<Asked> = serde_json::from_str(head).context("the head row")?;
         let Asked {
             metrics,
             until,
@@ -87,8 +86,8 @@ impl Tally for Certified {
             self.last.clone_from(&line.image);
         }
         match line.kind.as_str() {
-            "row" => self.summary.add(&exact(&line.text)?),
-            "dataset" => self.dataset.push(exact(&line.text)?),
+            "row" => self.summary.add(&serde_json::from_str(&line.text)?),
+            "dataset" => self.dataset.push(serde_json::from_str(&line.text)?),
             "pool" => {
                 let row: certiseg_cert::PoolRow = serde_json::from_str(&line.text)?;
                 let pool = self
@@ -138,7 +137,7 @@ impl Tally for Certified {
 
     fn csv(&self, line: &Line) -> Result<Option<String>> {
         match line.kind.as_str() {
-            "row" => Ok(Some(exact::<Row>(&line.text)?.csv())),
+            "row" => Ok(Some(serde_json::from_str::<Row>(&line.text)?.csv())),
             _ => Ok(None),
         }
     }

@@ -5,7 +5,6 @@ use certiseg_cert::{Conventions, Head};
 use certiseg_net::confusion::{Confusion, Figures, Scope};
 use serde::{Deserialize, Serialize};
 
-use crate::fields::exact;
 use crate::output::{quoted, table};
 use crate::rows_file::Line;
 use crate::tally::Tally;
@@ -66,7 +65,7 @@ pub struct Evaluated {
 impl Evaluated {
     /// No rows yet, under this head.
     pub fn new(head: &str) -> Result<Self> {
-        let head: Head<Asked> = exact(head).context("the head row")?;
+        let head: Head<Asked> = serde_json::from_str(head).context("the head row")?;
         Ok(Self {
             conventions: head.conventions.unwrap_or_default(),
             images: Vec::new(),
