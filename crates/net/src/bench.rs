@@ -63,7 +63,7 @@ pub fn training(settings: Train, repeats: usize, seen: &mut (dyn FnMut() + Send)
     rayon::scope(|_| time_training(settings, repeats, seen))
 }
 
-fn time_training(mut settings: Train, repeats: usize, seen: &mut dyn FnMut()) -> Result<Times> {
+fn time_training(settings: Train, repeats: usize, seen: &mut dyn FnMut()) -> Result<Times> {
     let mut state = State::start(settings)?;
     let Train {
         batch,
