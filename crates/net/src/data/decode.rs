@@ -194,17 +194,9 @@ impl Picture {
         Ok(self)
     }
 
-    /// (3, H, W): red, green, blue. Grey becomes three equal planes, alpha is dropped.
-    pub(super) fn into_planes(self) -> Vec<u8> {
-        let pixels = self.pixels.into_rgb8().into_raw();
-        (0..3)
-            .flat_map(|channel| {
-                pixels[channel.min(pixels.len())..]
-                    .iter()
-                    .step_by(3)
-                    .copied()
-            })
-            .collect()
+    /// (H, W, 3): red, green, blue. Grey becomes three equal channels, alpha is dropped.
+    pub(super) fn into_pixels(self) -> Vec<u8> {
+        self.pixels.into_rgb8().into_raw()
     }
 }
 
@@ -215,6 +207,7 @@ pub(super) mod tests {
     use image::codecs::jpeg::JpegEncoder;
     use image::{GrayImage, ImageEncoder, RgbImage, RgbaImage};
 
+    use super::super::resize::{Filter, to_planes};
     use super::*;
     use crate::rng::Rng;
 
@@ -238,8 +231,13 @@ pub(super) mod tests {
         (folder, path)
     }
 
+    fn planes(picture: Picture) -> Vec<u8> {
+        let size = picture.size();
+        to_planes::<3>(&picture.into_pixels(), size, size, Filter::Nearest)
+    }
+
     fn open(path: &Path) -> Result<Vec<u8>> {
-        Picture::open(path, Care::Strict).map(Picture::into_planes)
+        Picture::open(path, Care::Strict).map(planes)
     }
 
     #[test]
@@ -391,7 +389,7 @@ pub(super) mod tests {
         );
         assert!(matches!(open(&path), Err(Error::Alpha { .. })));
         assert_eq!(
-            Picture::open(&path, Care::Lenient).unwrap().into_planes(),
+            planes(Picture::open(&path, Care::Lenient).unwrap()),
             [9, 8, 7]
         );
     }
@@ -418,7 +416,7 @@ pub(super) mod tests {
                 .unwrap()
                 .turned_like(mask, &path)
         };
-        let first_row = |picture: Picture| picture.into_planes()[..16].iter().all(|&v| v < 60);
+        let first_row = |picture: Picture| planes(picture)[..16].iter().all(|&v| v < 60);
         for mask in [Some([32, 16]), None] {
             let upright = turned(mask).unwrap();
             assert_eq!(upright.size(), [32, 16]);

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::Sample;
 use super::decode::Picture;
 use super::listing::Entry;
-use super::resize::{Filter, resize};
+use super::resize::{Filter, resize, to_planes};
 use crate::{Error, Result};
 
 /// How samples are made.
@@ -34,7 +34,7 @@ impl LoadSettings {
         }
     }
 
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         for (field, got, top) in [
             ("height", self.height, usize::MAX),
             ("width", self.width, usize::MAX),
@@ -84,7 +84,8 @@ pub fn load(
     results.into_iter().flatten().collect()
 }
 
-fn load_one(entry: &Entry, settings: &LoadSettings) -> Result<Sample> {
+/// One sample, with the errors of [`load`].
+pub(super) fn load_one(entry: &Entry, settings: &LoadSettings) -> Result<Sample> {
     let LoadSettings {
         height,
         width,
@@ -113,11 +114,7 @@ fn load_one(entry: &Entry, settings: &LoadSettings) -> Result<Sample> {
         }
         None => None,
     };
-    let planes = picture.into_planes();
-    let image = planes
-        .chunks_exact(size[0] * size[1])
-        .flat_map(|plane| resize(plane, size, [height, width], filter))
-        .collect();
+    let image = to_planes::<3>(&picture.into_pixels(), size, [height, width], filter);
     Ok(Sample {
         id: entry.id.clone(),
         height,

@@ -73,25 +73,29 @@ impl MaskRule {
         classes: usize,
         ignore: u8,
     ) -> Result<Vec<u8>> {
-        let table: Vec<Option<u8>> = (0..=u8::MAX)
-            .map(|value| match self.class(value) {
-                Some(class) if class == ignore || class == VOID => Some(VOID),
-                Some(class) if usize::from(class) < classes => Some(class),
-                _ => None,
-            })
-            .collect();
-        let width = mask.size[1];
-        let class = |(i, &value): (usize, &u8)| {
-            table[usize::from(value)].ok_or_else(|| Error::MaskValue {
+        let table: [Option<u8>; 256] = std::array::from_fn(|value| match self.class(value as u8) {
+            Some(class) if class == ignore || class == VOID => Some(VOID),
+            Some(class) if usize::from(class) < classes => Some(class),
+            _ => None,
+        });
+        let is_bad = table.each_ref().map(Option::is_none);
+        let bad = mask.values.iter().position(|&v| is_bad[usize::from(v)]);
+        if let Some(i) = bad {
+            return Err(Error::MaskValue {
                 id: id.into(),
-                value,
-                row: i / width,
-                column: i % width,
+                value: mask.values[i],
+                row: i / mask.size[1],
+                column: i % mask.size[1],
                 classes,
                 ignore,
-            })
-        };
-        mask.values.iter().enumerate().map(class).collect()
+            });
+        }
+        let table = table.map(|class| class.unwrap_or(VOID));
+        let mut values = mask.values;
+        for value in &mut values {
+            *value = table[usize::from(*value)];
+        }
+        Ok(values)
     }
 }
 
@@ -99,15 +103,13 @@ impl MaskRule {
 fn brightness(path: &Path) -> Result<Mask> {
     let picture = Picture::open(path, Care::Strict)?;
     let size = picture.size();
-    let planes = picture.into_planes();
-    let [red, green, blue] = [0, 1, 2].map(|c| &planes[c * planes.len() / 3..][..planes.len() / 3]);
-    let mean = |((&r, &g), &b): ((&u8, &u8), &u8)| {
-        (u16::from(r) + u16::from(g) + u16::from(b)).div_ceil(3) as u8
-    };
-    Ok(Mask {
-        size,
-        values: red.iter().zip(green).zip(blue).map(mean).collect(),
-    })
+    let pixels = picture.into_pixels();
+    let mut values = vec![0; pixels.len() / 3];
+    for (value, pixel) in values.iter_mut().zip(pixels.chunks_exact(3)) {
+        let sum = u16::from(pixel[0]) + u16::from(pixel[1]) + u16::from(pixel[2]);
+        *value = sum.div_ceil(3) as u8;
+    }
+    Ok(Mask { size, values })
 }
 
 /// The raw samples of a palette or grey PNG of 1, 2, 4 or 8 bits: not the colours of the palette, not scaled.
