@@ -64,14 +64,20 @@ impl Rng {
         (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// Standard normal (Marsaglia and Bray's polar method). The last bits follow the platform's logarithm.
+    /// Standard normal. The last bits follow the platform's logarithm.
     pub fn normal(&mut self) -> f64 {
+        // the second number is dropped; a state without it is simpler to store
+        self.normals()[0]
+    }
+
+    /// Two independent standard normals at the price of one (Marsaglia and Bray's polar method).
+    pub fn normals(&mut self) -> [f64; 2] {
         loop {
             let (x, y) = (2.0 * self.uniform() - 1.0, 2.0 * self.uniform() - 1.0);
             let square = x * x + y * y;
             if square > 0.0 && square < 1.0 {
-                // y gives a second one; a state without it is simpler to store
-                return x * (-2.0 * square.ln() / square).sqrt();
+                let factor = (-2.0 * square.ln() / square).sqrt();
+                return [x * factor, y * factor];
             }
         }
     }
@@ -189,13 +195,22 @@ mod tests {
     }
 
     #[test]
+    fn one_normal_is_the_first_of_two() {
+        let mut rng = Rng::new(5);
+        assert_eq!(Rng::new(5).normal(), rng.normals()[0]);
+    }
+
+    #[test]
     fn moments_are_those_of_the_distributions() {
         // five standard errors of each mean for 10^5 draws
         let (n, tolerance) = (100_000, 5.0 / 100_000f64.sqrt());
         let mut rng = Rng::new(3);
         let (mut mean, mut square, mut fourth, mut uniform) = (0.0, 0.0, 0.0, 0.0);
-        for _ in 0..n {
-            let x = rng.normal();
+        let mut covariance = 0.0;
+        for i in 0..n {
+            let [x, y] = rng.normals();
+            covariance += x * y / f64::from(n);
+            let x = if i % 2 == 0 { x } else { y };
             mean += x / f64::from(n);
             square += x * x / f64::from(n);
             fourth += x.powi(4) / f64::from(n);
@@ -204,6 +219,7 @@ mod tests {
             uniform += u / f64::from(n);
         }
         assert!(mean.abs() < tolerance, "{mean}");
+        assert!(covariance.abs() < tolerance, "{covariance}");
         assert!((square - 1.0).abs() < tolerance * 2f64.sqrt(), "{square}");
         assert!((fourth - 3.0).abs() < tolerance * 96f64.sqrt(), "{fourth}");
         assert!(

@@ -1,12 +1,16 @@
-//! Random changes of training pictures: flips, rotation, scale and crop in one affine map, image and mask together.
+//! Random changes of training pictures: flips, rotation, scale and crop, image and mask together; colour and noise, the
+//! image alone.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Sample, VOID, unit};
+use super::affine::Affine;
+use super::colour::Colour;
+use super::{Sample, VOID};
 use crate::rng::Rng;
 use crate::{Error, Result};
 
-/// How much training pictures may change; the default changes nothing.
+/// How much training pictures may change; the default changes nothing. What is asked for happens in this order: flips, scale,
+/// rotation, crop, then colours and noise as the fields stand here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Augment {
@@ -19,6 +23,21 @@ pub struct Augment {
     /// Scale uniform in [low, high], 0.1 to 10: above 1 a random part fills the picture, below 1 the whole picture lies
     /// at a random place in it.
     pub scale: [f64; 2],
+    /// The picture gets a border of so many pixels, void and 0, and a random window of the old size is cut out: a shift
+    /// of whole pixels, by as much at most. 0 to 1024, less than the sides. Where the scale is above 1, the border
+    /// shows more of the picture.
+    pub crop_padding: usize,
+    /// All values times a factor uniform in [1 - x, 1 + x], x in [0, 1], as the next two.
+    pub brightness: f64,
+    /// Distances to the mean grey of the picture times such a factor.
+    pub contrast: f64,
+    /// Distances to the pixel's own grey times such a factor.
+    pub saturation: f64,
+    /// Hue moved by a part uniform in [-x, x] of the colour circle, x in [0, 0.5].
+    pub hue: f64,
+    /// Standard deviation of Gaussian noise on every value, those outside the picture too, in [0, 1] units, 0 to 10. Not
+    /// cut to [0, 1]: this is the noise that randomised smoothing trains with.
+    pub noise: f64,
 }
 
 impl Default for Augment {
@@ -28,20 +47,14 @@ impl Default for Augment {
             flip_vertical: 0.0,
             rotation_degrees: 0.0,
             scale: [1.0, 1.0],
+            crop_padding: 0,
+            brightness: 0.0,
+            contrast: 0.0,
+            saturation: 0.0,
+            hue: 0.0,
+            noise: 0.0,
         }
     }
-}
-
-/// Where the new pixels of one picture come from. Coordinates run from 0 to H and W, pixel centres at halves.
-struct Map {
-    flipped: [bool; 2],
-    /// Cosine and sine of the angle.
-    turn: [f64; 2],
-    scale: f64,
-    /// Upper left corner of the picture in the scaled one.
-    corner: [f64; 2],
-    /// Height and width.
-    size: [f64; 2],
 }
 
 impl Augment {
@@ -73,22 +86,58 @@ impl Augment {
                 "[low, high] with 0.1 <= low <= high <= 10",
             ));
         }
+        if self.crop_padding > 1024 {
+            let got = self.crop_padding.to_string();
+            return Err(Error::setting("augment.crop_padding", got, "0 to 1024"));
+        }
+        for (field, value, most) in [
+            ("brightness", self.brightness, 1.0),
+            ("contrast", self.contrast, 1.0),
+            ("saturation", self.saturation, 1.0),
+            ("hue", self.hue, 0.5),
+            ("noise", self.noise, 10.0),
+        ] {
+            if !(0.0..=most).contains(&value) {
+                let (field, expected) = (format!("augment.{field}"), format!("0 to {most}"));
+                return Err(Error::setting(field, value.to_string(), expected));
+            }
+        }
         Ok(())
     }
 
     /// A changed picture: image (3, H, W) in [0, 1], interpolated bilinearly, and mask (H, W), nearest pixel. Outside the
     /// old picture the image is 0 and the mask [`VOID`]; a sample without mask gets one that is [`VOID`] all over.
+    /// Noise alone leaves [0, 1], and adds to what is outside.
     ///
     /// Everything drawn comes from `rng`: key it by (seed, epoch, sample) and a picture does not depend on the others.
-    /// Without rotation and scale the result is exact; cosines may differ in the last bit between platforms.
+    /// Without rotation, scale, colours and noise the result is exact; cosines and logarithms may differ in the last bit
+    /// between platforms.
     /// The settings must have passed [`Augment::check`]; else the picture may be void, but nothing panics.
     pub fn apply(&self, sample: &Sample, rng: &mut Rng) -> (Vec<f32>, Vec<u8>) {
-        self.draw([sample.height as f64, sample.width as f64], rng)
-            .apply(sample)
+        let pixels = sample.height * sample.width;
+        let (mut image, mut mask) = (vec![0.0; 3 * pixels], vec![VOID; pixels]);
+        self.write(sample, rng, &mut image, &mut mask);
+        (image, mask)
     }
 
-    /// Draws a map. The number of draws does not depend on the settings.
-    fn draw(&self, size: [f64; 2], rng: &mut Rng) -> Map {
+    /// As [`Augment::apply`], over zeros and [`VOID`].
+    pub(super) fn write(&self, sample: &Sample, rng: &mut Rng, image: &mut [f32], mask: &mut [u8]) {
+        let map = self.draw([sample.height as f64, sample.width as f64], rng);
+        let colour = self.draw_colour(rng);
+        let inside = map.apply(sample, image, mask);
+        colour.apply(image, sample.width, &inside);
+        if self.noise > 0.0 {
+            for values in image.chunks_mut(2) {
+                for (value, normal) in values.iter_mut().zip(rng.normals()) {
+                    *value += (self.noise * normal) as f32;
+                }
+            }
+        }
+    }
+
+    /// Draws a map. The number of draws does not depend on the settings, and new ones come last: a picture is moved by the
+    /// same draws as ever.
+    fn draw(&self, size: [f64; 2], rng: &mut Rng) -> Affine {
         let flipped = [
             rng.uniform() < self.flip_vertical,
             rng.uniform() < self.flip_horizontal,
@@ -97,67 +146,28 @@ impl Augment {
         let [low, high] = self.scale;
         let scale = low + rng.uniform() * (high - low);
         let corner = size.map(|length| rng.uniform() * (scale - 1.0) * length);
-        Map {
+        let padding = self.crop_padding as f64;
+        let shift = [(); 2].map(|()| (rng.uniform() * (2.0 * padding + 1.0)).floor() - padding);
+        Affine {
             flipped,
             turn: [angle.cos(), angle.sin()],
             scale,
             corner,
+            shift,
             size,
         }
     }
-}
 
-impl Map {
-    fn apply(&self, sample: &Sample) -> (Vec<f32>, Vec<u8>) {
-        let (height, width) = (sample.height, sample.width);
-        let pixels = height * width;
-        let (mut image, mut mask) = (vec![0.0; 3 * pixels], vec![VOID; pixels]);
-        for (i, label) in mask.iter_mut().enumerate() {
-            let [y, x] = self.source([(i / width) as f64 + 0.5, (i % width) as f64 + 0.5]);
-            if !((0.0..self.size[0]).contains(&y) && (0.0..self.size[1]).contains(&x)) {
-                continue;
-            }
-            if let Some(old) = &sample.mask {
-                *label = old[y as usize * width + x as usize];
-            }
-            let [(top, bottom, down), (left, right, across)] =
-                [neighbours(y, height), neighbours(x, width)];
-            for (channel, plane) in sample.image.chunks_exact(pixels).enumerate() {
-                let row = |y: usize| {
-                    let [a, b] = [left, right].map(|x| unit(plane[y * width + x]));
-                    a * (1.0 - across) + b * across
-                };
-                image[channel * pixels + i] = row(top) * (1.0 - down) + row(bottom) * down;
-            }
+    /// Draws a change of colour, always with four numbers.
+    fn draw_colour(&self, rng: &mut Rng) -> Colour {
+        let mut around = |middle: f64, most| (middle + (2.0 * rng.uniform() - 1.0) * most) as f32;
+        Colour {
+            brightness: around(1.0, self.brightness),
+            contrast: around(1.0, self.contrast),
+            saturation: around(1.0, self.saturation),
+            hue: around(0.0, self.hue),
         }
-        (image, mask)
     }
-
-    /// Where the point `to` of the new picture lies in the old one: turned, moved to the crop, unscaled, flipped back.
-    fn source(&self, to: [f64; 2]) -> [f64; 2] {
-        let [y, x] = [0, 1].map(|axis| to[axis] - self.size[axis] / 2.0);
-        let [cos, sin] = self.turn;
-        let turned = [y * cos - x * sin, y * sin + x * cos];
-        [0, 1].map(|axis| {
-            let at = (turned[axis] + self.size[axis] / 2.0 + self.corner[axis]) / self.scale;
-            if self.flipped[axis] {
-                self.size[axis] - at
-            } else {
-                at
-            }
-        })
-    }
-}
-
-/// The two pixels around a point in 0..length and the weight of the second; at the rim the outermost one twice.
-fn neighbours(at: f64, length: usize) -> (usize, usize, f32) {
-    let at = (at - 0.5).clamp(0.0, (length - 1) as f64);
-    let first = at as usize;
-    (
-        first,
-        (first + 1).min(length - 1),
-        (at - first as f64) as f32,
-    )
 }
 
 #[cfg(test)]
@@ -185,7 +195,7 @@ mod tests {
             y * 6 + x
         };
         let image = (0..72)
-            .map(|i| unit(sample.image[i / 24 * 24 + source(i % 24)]))
+            .map(|i| f32::from(sample.image[i / 24 * 24 + source(i % 24)]) / 255.0)
             .collect();
         (image, (0..24).map(|i| source(i) as u8).collect())
     }
@@ -193,6 +203,22 @@ mod tests {
     fn apply(augment: &Augment, seed: u64) -> (Vec<f32>, Vec<u8>) {
         augment.check().unwrap();
         augment.apply(&sample(), &mut Rng::new(seed))
+    }
+
+    /// Every setting on.
+    fn everything() -> Augment {
+        Augment {
+            flip_horizontal: 0.5,
+            flip_vertical: 0.5,
+            rotation_degrees: 30.0,
+            scale: [0.9, 1.2],
+            crop_padding: 1,
+            brightness: 0.2,
+            contrast: 0.2,
+            saturation: 0.2,
+            hue: 0.1,
+            noise: 0.1,
+        }
     }
 
     #[test]
@@ -248,48 +274,8 @@ mod tests {
             && a.0.iter().zip(&b.0).all(|(a, b)| (a - b).abs() <= ROUNDING)
     }
 
-    /// One fixed map instead of a drawn one.
-    fn fixed(angle: f64, scale: f64, corner: [f64; 2]) -> Map {
-        let turn = [angle.to_radians().cos(), angle.to_radians().sin()];
-        Map {
-            flipped: [false; 2],
-            turn,
-            scale,
-            corner,
-            size: [4.0, 6.0],
-        }
-    }
-
-    #[test]
-    fn half_a_turn_is_both_flips_and_a_quarter_turn_moves_the_axes() {
-        assert!(close(
-            &fixed(180.0, 1.0, [0.0; 2]).apply(&sample()),
-            &moved(|y, x| (3 - y, 5 - x))
-        ));
-        // clockwise as seen: what was below the centre is left of it
-        let quarter = fixed(90.0, 1.0, [0.0; 2]).apply(&sample());
-        for (y, x) in (0..4).flat_map(|y| (1..5).map(move |x| (y, x))) {
-            assert_eq!(
-                quarter.1[y * 6 + x],
-                ((4 - x) * 6 + y + 1) as u8,
-                "row {y}, column {x}"
-            );
-        }
-    }
-
     #[test]
     fn scale_2_shows_a_part_and_scale_one_half_the_whole() {
-        let map = fixed(0.0, 2.0, [4.0, 6.0]);
-        assert_eq!(
-            [map.source([0.0, 0.0]), map.source([4.0, 6.0])],
-            [[2.0, 3.0], [4.0, 6.0]],
-            "lower right quarter"
-        );
-        let map = fixed(0.0, 0.5, [-2.0, 0.0]);
-        assert_eq!(
-            [map.source([2.0, 0.0]), map.source([4.0, 3.0])],
-            [[0.0, 0.0], [4.0, 6.0]]
-        );
         let half = Augment {
             scale: [0.5, 0.5],
             ..Augment::default()
@@ -320,6 +306,8 @@ mod tests {
             flip_vertical: 0.5,
             rotation_degrees: 180.0,
             scale: [0.5, 2.0],
+            crop_padding: 2,
+            ..Augment::default()
         };
         for seed in 0..200 {
             let (image, mask) = all.apply(&constant, &mut Rng::new(seed));
@@ -333,12 +321,7 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_picture() {
-        let all = Augment {
-            flip_horizontal: 0.5,
-            flip_vertical: 0.5,
-            rotation_degrees: 30.0,
-            scale: [0.9, 1.2],
-        };
+        let all = everything();
         for seed in 0..20 {
             assert_eq!(apply(&all, seed), apply(&all, seed));
             assert_ne!(apply(&all, seed), apply(&all, seed + 1));
@@ -382,6 +365,8 @@ mod tests {
             flip_vertical: 0.5,
             rotation_degrees: 180.0,
             scale: [0.5, 2.0],
+            crop_padding: 2,
+            ..Augment::default()
         };
         for seed in 0..100 {
             let (image, mask) = all.apply(&sample, &mut Rng::new(seed));
@@ -396,6 +381,127 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_crop_shifts_by_whole_pixels_each_as_often() {
+        let augment = Augment {
+            crop_padding: 1,
+            ..Augment::default()
+        };
+        let mut seen = [[0; 3]; 3];
+        for seed in 0..900 {
+            let (image, mask) = apply(&augment, seed);
+            // the sample's classes are its pixels' numbers, so one pixel that is left tells the shift
+            let at = mask.iter().position(|&class| class != VOID).unwrap();
+            let old = usize::from(mask[at]);
+            let [down, right] = [old / 6 + 1 - at / 6, old % 6 + 1 - at % 6];
+            seen[down][right] += 1;
+            for (i, &class) in mask.iter().enumerate() {
+                let (row, column) = (i / 6 + down, i % 6 + right);
+                let inside = (1..=4).contains(&row) && (1..=6).contains(&column);
+                let source = inside.then(|| (row - 1) * 6 + column - 1);
+                assert_eq!(class, source.map_or(VOID, |at| at as u8));
+                for plane in 0..3 {
+                    let expected = source.map_or(0.0, |at| sample().image_f32()[plane * 24 + at]);
+                    assert_eq!(image[plane * 24 + i], expected);
+                }
+            }
+        }
+        // five standard deviations of a binomial(900, 1/9) are 48
+        let even = seen.as_flattened().iter().all(|n| (52..=148).contains(n));
+        assert!(even, "{seen:?}");
+    }
+
+    #[test]
+    fn colours_and_noise_leave_mask_and_place_alone() {
+        let moves = Augment {
+            brightness: 0.0,
+            contrast: 0.0,
+            saturation: 0.0,
+            hue: 0.0,
+            noise: 0.0,
+            ..everything()
+        };
+        let hued = Augment {
+            hue: 0.5,
+            ..moves.clone()
+        };
+        for seed in 0..50 {
+            let still = apply(&moves, seed);
+            assert_eq!(apply(&everything(), seed).1, still.1);
+            assert_ne!(apply(&everything(), seed).0, still.0);
+            // a hue keeps the largest and the smallest channel, so it shows that the pixels are the same ones
+            let other = apply(&hued, seed);
+            assert_ne!(other.0, still.0);
+            for i in 0..24 {
+                let ends = |image: &[f32]| {
+                    let pixel = [image[i], image[24 + i], image[48 + i]];
+                    [f32::min, f32::max].map(|end| pixel.into_iter().reduce(end).unwrap())
+                };
+                let pairs = ends(&other.0).into_iter().zip(ends(&still.0));
+                assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() <= ROUNDING));
+            }
+        }
+    }
+
+    #[test]
+    fn factors_are_uniform_around_one() {
+        let brighter = Augment {
+            brightness: 0.5,
+            ..Augment::default()
+        };
+        // dark enough not to be cut
+        let dark = Sample {
+            image: vec![51; 72],
+            ..sample()
+        };
+        let factors: Vec<f32> = (0..1000)
+            .map(|seed| brighter.apply(&dark, &mut Rng::new(seed)).0[0] / 0.2)
+            .collect();
+        let (low, high) = (0.5 - ROUNDING, 1.5 + ROUNDING);
+        assert!(factors.iter().all(|f| (low..=high).contains(f)));
+        // five standard deviations of a binomial(1000, 1/4) are 68
+        for (from, to) in [(0.5, 0.75), (0.75, 1.0), (1.0, 1.25), (1.25, 1.5)] {
+            let count = factors.iter().filter(|&&f| f >= from && f < to).count();
+            assert!((182..=318).contains(&count), "{count} in {from}..{to}");
+        }
+    }
+
+    #[test]
+    fn noise_has_its_standard_deviation_everywhere_and_is_not_cut() {
+        let noisy = Augment {
+            noise: 0.25,
+            ..Augment::default()
+        };
+        let black = Sample {
+            image: vec![0; 72],
+            ..sample()
+        };
+        let n = 1000 * 72;
+        let (mut sum, mut squares, mut below) = (0.0, 0.0, 0);
+        for seed in 0..1000 {
+            for value in noisy.apply(&black, &mut Rng::new(seed)).0 {
+                sum += f64::from(value);
+                squares += f64::from(value).powi(2);
+                below += usize::from(value < 0.0);
+            }
+        }
+        let (mean, deviation) = (sum / f64::from(n), (squares / f64::from(n)).sqrt());
+        // five standard errors
+        let tolerance = 5.0 * 0.25 / f64::from(n).sqrt();
+        assert!(mean.abs() <= tolerance, "{mean}");
+        assert!(
+            (deviation - 0.25).abs() <= tolerance / 2f64.sqrt(),
+            "{deviation}"
+        );
+        assert!((35_000..=37_000).contains(&below), "{below}");
+        // a picture half the size lies in a larger one: noise is outside too
+        let outside = Augment {
+            scale: [0.5, 0.5],
+            ..noisy
+        };
+        assert!(apply(&outside, 0).0.iter().all(|&v| v != 0.0));
     }
 
     #[test]
@@ -433,14 +539,36 @@ mod tests {
                 scale: [1.0, f64::NAN],
                 ..Augment::default()
             },
+            Augment {
+                crop_padding: 1025,
+                ..Augment::default()
+            },
         ];
-        for augment in bad {
+        let colours = [f64::NAN, -0.1, 10.1].into_iter().flat_map(|value| {
+            let mut bad = [(); 5].map(|()| Augment::default());
+            bad[0].brightness = value;
+            bad[1].contrast = value;
+            bad[2].saturation = value;
+            bad[3].hue = value;
+            bad[4].noise = value;
+            bad
+        });
+        for augment in bad.into_iter().chain(colours) {
             assert!(
                 matches!(augment.check(), Err(Error::Setting { .. })),
                 "{augment:?}"
             );
             augment.apply(&sample(), &mut Rng::new(0));
         }
+        let bright = Augment {
+            brightness: 1.5,
+            ..Augment::default()
+        };
+        assert_eq!(
+            bright.check().unwrap_err().to_string(),
+            "augment.brightness is 1.5, expected 0 to 1"
+        );
+        assert!(everything().check().is_ok());
         assert!(serde_json::from_str::<Augment>(r#"{"flip": 1}"#).is_err());
         let one: Augment = serde_json::from_str(r#"{"scale": [0.9, 1.2]}"#).unwrap();
         assert_eq!(
