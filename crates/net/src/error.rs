@@ -389,6 +389,12 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// A mistake in this program, on a thread that makes batches.
+    #[error("the program failed while it made a batch: {reason}")]
+    Panic {
+        /// What the panic said.
+        reason: String,
+    },
     /// The device did not give a result back.
     #[error("the device failed: {reason}")]
     Device {
@@ -474,6 +480,7 @@ impl Error {
             Error::NotACheckpoint { .. } => "copy the file again, or train anew".into(),
             Error::Tensor { .. } => "write the file again: weights are named, finite F32 tensors of the shapes that the layers say".into(),
             Error::Format { .. } => "use the version of this program that wrote it".into(),
+            Error::Panic { .. } => "this is a mistake in certiseg, not in the data; report it with all that was printed".into(),
             Error::File { source, .. } => return source.hint(),
             _ => return None,
         };

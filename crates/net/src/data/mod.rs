@@ -1,8 +1,11 @@
-//! Pictures with masks: where they lie ([`list()`]), read at one size ([`load()`]), changed at random ([`Augment`]),
-//! invented ([`shapes()`]); and logits that another program computed ([`LogitsFile`]).
+//! Pictures with masks: where they lie ([`list()`]), read at one size ([`load()`], [`Pictures`]), changed at random
+//! ([`Augment`]), in batches that are made ahead of use ([`Batches`]), invented ([`shapes()`]); and logits that another
+//! program computed ([`LogitsFile`]).
 
 mod affine;
+mod ahead;
 mod augment;
+mod batch;
 mod classes;
 mod colour;
 mod decode;
@@ -15,10 +18,13 @@ mod maps;
 mod mask;
 mod npy;
 mod npz;
+mod pictures;
 mod resize;
 pub mod shapes;
 
+pub use ahead::Ahead;
 pub use augment::Augment;
+pub use batch::{Batch, Batches};
 pub use classes::Classes;
 pub use decode::Care;
 pub use head::read_head;
@@ -28,6 +34,7 @@ pub use load::{LoadSettings, load};
 pub use logits::{LogitsFile, LogitsImage};
 pub use maps::{Map, write_maps};
 pub use mask::MaskRule;
+pub use pictures::Pictures;
 pub use resize::{Filter, resize};
 pub use shapes::shapes;
 
