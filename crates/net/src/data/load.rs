@@ -54,8 +54,9 @@ impl LoadSettings {
 ///
 /// # Errors
 /// That of the first entry that has one, whatever the number of threads: [`Error::Unreadable`], [`Error::Truncated`],
-/// [`Error::Undecodable`], [`Error::NotAnImage`], [`Error::WrongExtension`], [`Error::SixteenBit`], [`Error::Alpha`],
-/// [`Error::Oriented`], [`Error::MaskNotIndexed`], [`Error::MaskSize`], [`Error::MaskValue`]; and [`Error::Setting`].
+/// [`Error::Undecodable`], [`Error::NotAnImage`], [`Error::WrongExtension`], [`Error::Alpha`], [`Error::Oriented`],
+/// [`Error::MaskNotIndexed`], [`Error::SixteenBit`], [`Error::MaskColours`], [`Error::UnknownColour`],
+/// [`Error::TrainIds`], [`Error::MaskSize`], [`Error::MaskValue`]; and [`Error::Setting`].
 pub fn load(
     entries: &[Entry],
     settings: &LoadSettings,
@@ -91,11 +92,33 @@ fn load_one(entry: &Entry, settings: &LoadSettings) -> Result<Sample> {
         filter,
         classes,
     } = *settings;
+    let new = [height, width];
+    let original = open(entry, classes)?;
+    let size = [original.height, original.width];
+    let planes = original.image.chunks_exact(size[0] * size[1]);
+    Ok(Sample {
+        id: original.id,
+        height,
+        width,
+        image: planes
+            .flat_map(|plane| resize(plane, size, new, filter))
+            .collect(),
+        mask: original
+            .mask
+            .map(|labels| resize(&labels, size, new, Filter::Nearest)),
+    })
+}
+
+/// One picture at the size it has in its file, with classes below `classes`.
+///
+/// # Errors
+/// Those of [`load()`] that are about a file.
+pub fn open(entry: &Entry, classes: usize) -> Result<Sample> {
     let picture = Picture::open(&entry.image, entry.care)?;
     let mask = entry
         .mask
         .as_deref()
-        .map(|path| entry.rule.open(path))
+        .map(|path| entry.rule.open(path, entry.colours.as_deref()))
         .transpose()?;
     let picture = picture.turned_like(mask.as_ref().map(|mask| mask.size), &entry.image)?;
     let size = picture.size();
@@ -107,22 +130,14 @@ fn load_one(entry: &Entry, settings: &LoadSettings) -> Result<Sample> {
                 expected: size,
             });
         }
-        Some(mask) => {
-            let labels = entry.rule.classes(&entry.id, mask, classes, entry.ignore)?;
-            Some(resize(&labels, size, [height, width], Filter::Nearest))
-        }
+        Some(mask) => Some(entry.rule.classes(&entry.id, mask, classes, entry.ignore)?),
         None => None,
     };
-    let planes = picture.into_planes();
-    let image = planes
-        .chunks_exact(size[0] * size[1])
-        .flat_map(|plane| resize(plane, size, [height, width], filter))
-        .collect();
     Ok(Sample {
         id: entry.id.clone(),
-        height,
-        width,
-        image,
+        height: size[0],
+        width: size[1],
+        image: picture.into_planes(),
         mask,
     })
 }
@@ -137,7 +152,7 @@ mod tests {
     use png::BitDepth;
 
     use super::super::decode::tests::{noise, save, save_oriented};
-    use super::super::mask::tests::save_palette;
+    use super::super::samples::tests::save_palette;
     use super::super::{Layout, VOID, list};
     use super::*;
 
@@ -263,7 +278,6 @@ mod tests {
                 value: 2,
                 row: 0,
                 column: 2,
-                classes: 2,
                 ..
             }
         ));

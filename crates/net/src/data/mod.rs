@@ -1,9 +1,15 @@
 //! Pictures with masks: where they lie ([`list()`]), read at one size ([`load()`]), changed at random ([`Augment`]),
-//! invented ([`shapes()`]); and logits that another program computed ([`LogitsFile`]).
+//! invented ([`shapes()`]); what a data set is and what is wrong with it ([`guess()`], [`catalogue()`], [`survey()`]);
+//! and logits that another program computed ([`LogitsFile`]).
 
 mod augment;
+mod catalogue;
 mod classes;
+mod colours;
 mod decode;
+mod files;
+mod finding;
+mod guess;
 mod head;
 mod layout;
 mod listing;
@@ -14,20 +20,27 @@ mod mask;
 mod npy;
 mod npz;
 mod resize;
+mod samples;
 pub mod shapes;
+mod survey;
 
 pub use augment::Augment;
+pub use catalogue::{Catalogue, Split, catalogue};
 pub use classes::Classes;
-pub use decode::Care;
+pub use colours::Colours;
+pub use decode::{Care, Oddity};
+pub use finding::{Finding, Kind, Level};
+pub use guess::{Guess, guess};
 pub use head::read_head;
 pub use layout::Layout;
 pub use listing::{Entry, list};
-pub use load::{LoadSettings, load};
+pub use load::{LoadSettings, load, open};
 pub use logits::{LogitsFile, LogitsImage};
 pub use maps::{Map, write_maps};
 pub use mask::MaskRule;
 pub use resize::{Filter, resize};
 pub use shapes::shapes;
+pub use survey::{ClassCount, Sizes, SplitCount, Survey, survey};
 
 /// The label of pixels that belong to no class: never trained on, never counted.
 pub const VOID: u8 = 255;
