@@ -14,6 +14,7 @@ mod fail;
 mod interrupt;
 mod maps;
 mod output;
+mod palette;
 mod picture;
 mod progress;
 mod region;
@@ -49,7 +50,7 @@ enum Verb {
     /// What a model is; its way in and out (ONNX, safetensors, graph files)
     #[command(subcommand)]
     Model(cmd::model::Model),
-    /// Make data sets
+    /// Look at data sets before a training does; make one
     #[command(subcommand)]
     Data(cmd::data::Data),
 }
