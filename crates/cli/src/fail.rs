@@ -1,11 +1,13 @@
 //! Exit codes and the shape of error messages.
 //!
-//! 0 done; 2 wrong use, unreadable or inconsistent input, output
+//! 0 done; 1 a stated requirement failed (`data verify`); 2 wrong use, unreadable or inconsistent input, output
 //! that cannot be written; 3 an attack beat a deterministic certificate; 130 stopped by Ctrl-C.
 
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
+/// A stated requirement failed.
+pub const REQUIREMENT: u8 = 1;
 /// Wrong use, bad input, failed output.
 pub const BAD_INPUT: u8 = 2;
 /// An attack beat a certificate: must never happen.

@@ -17,6 +17,7 @@ mod interrupt;
 mod logits;
 mod maps;
 mod output;
+mod palette;
 mod picture;
 mod presets;
 mod progress;
@@ -65,7 +66,7 @@ enum Verb {
     /// What a model is; its way in and out (ONNX, safetensors, graph files)
     #[command(subcommand)]
     Model(cmd::model::Model),
-    /// Make data sets
+    /// Look at data sets before a training does; make one
     #[command(subcommand)]
     Data(cmd::data::Data),
 }

@@ -7,19 +7,8 @@ use anyhow::Result;
 use certiseg_net::checkpoint::write_whole;
 use image::{ImageFormat, RgbImage, imageops};
 
-type Rgb = [u8; 3];
+use crate::palette::{Rgb, class_colour};
 
-/// Okabe and Ito's colours, told apart by colour-blind readers; classes beyond them start anew.
-const CLASSES: [Rgb; 8] = [
-    [60, 60, 60],
-    [230, 159, 0],
-    [86, 180, 233],
-    [0, 158, 115],
-    [240, 228, 66],
-    [0, 114, 178],
-    [213, 94, 0],
-    [204, 121, 167],
-];
 /// Void pixels, and pixels a map says nothing of.
 const VOID: Rgb = [255, 255, 255];
 /// A pixel that the attacker can take.
@@ -45,7 +34,7 @@ pub fn photo(image: &[f32], [height, width]: [usize; 2]) -> RgbImage {
 
 /// A class per pixel.
 pub fn classes(map: &[u8], size: [usize; 2]) -> RgbImage {
-    paint(size, |at| class_colour(map[at]))
+    paint(size, |at| label_colour(map[at]))
 }
 
 /// The prediction, with what is wrong and what an attacker may take at the budget in red. It is one
@@ -54,7 +43,7 @@ pub fn worst_case(prediction: &[u8], wrong: &[bool], taken: &[bool], size: [usiz
     paint(size, |at| match (wrong[at], taken[at]) {
         (true, _) => WRONG,
         (false, true) => TAKEN,
-        (false, false) => class_colour(prediction[at]),
+        (false, false) => label_colour(prediction[at]),
     })
 }
 
@@ -98,16 +87,17 @@ pub fn save(path: &Path, picture: &RgbImage) -> Result<()> {
     Ok(write_whole(path, bytes.get_ref())?)
 }
 
-fn paint([height, width]: [usize; 2], colour: impl Fn(usize) -> Rgb) -> RgbImage {
+/// A picture of a colour per pixel.
+pub fn paint([height, width]: [usize; 2], colour: impl Fn(usize) -> Rgb) -> RgbImage {
     RgbImage::from_fn(width as u32, height as u32, |x, y| {
         image::Rgb(colour(y as usize * width + x as usize))
     })
 }
 
-fn class_colour(class: u8) -> Rgb {
-    match class {
+fn label_colour(label: u8) -> Rgb {
+    match label {
         255 => VOID,
-        class => CLASSES[usize::from(class) % CLASSES.len()],
+        class => class_colour(class),
     }
 }
 

@@ -70,9 +70,26 @@ fn data_sets() {
     );
 
     let data = folder_data(dir.path(), "deep", 2);
-    let deep = image::ImageBuffer::<image::Rgb<u16>, _>::new(32, 32);
-    deep.save(data.join("images/0.png")).unwrap();
-    certify(&data, &["0.png", "16 bits"]);
+    let deep = image::ImageBuffer::from_fn(32, 32, |x, _| {
+        image::Luma([if x == 5 { 26001_u16 } else { 0 }])
+    });
+    deep.save(data.join("masks/0.png")).unwrap();
+    certify(
+        &data,
+        &["0.png", "value 26001 at row 0, column 5", "at most 255"],
+    );
+
+    let data = folder_data(dir.path(), "colours", 2);
+    let colours =
+        image::RgbImage::from_fn(32, 32, |x, y| image::Rgb([x as u8 % 4, y as u8 % 3, 9]));
+    colours.save(data.join("masks/0.png")).unwrap();
+    certify(
+        &data,
+        &[
+            "RGB with 12 colours",
+            "\"color\": [r, g, b] in classes.json",
+        ],
+    );
 
     let data = folder_data(dir.path(), "alpha", 2);
     image::RgbaImage::new(32, 32)

@@ -49,6 +49,24 @@ pub enum Error {
         /// The folders looked for.
         looked: Vec<PathBuf>,
     },
+    /// A folder that looks like none of the layouts.
+    #[error(
+        "no known layout fits {dir:?}: it has {found}, expected images/ and masks/ or an official download"
+    )]
+    UnknownLayout {
+        /// The folder given.
+        dir: PathBuf,
+        /// What is in it.
+        found: String,
+    },
+    /// A folder that looks like several layouts.
+    #[error("{dir:?} fits several layouts: {fitting}")]
+    AmbiguousLayout {
+        /// The folder given.
+        dir: PathBuf,
+        /// The layouts and why.
+        fitting: String,
+    },
     /// A split was asked for and nothing lists it.
     #[error("no split {split:?}: looked for {}", listed(looked))]
     MissingSplit {
@@ -143,11 +161,19 @@ pub enum Error {
         /// What its first bytes say.
         content: &'static str,
     },
-    /// More than 8 bits per channel.
-    #[error("{path:?} has 16 bits per channel, expected at most 8")]
+    /// A mask of 16 bits with a value that no byte holds.
+    #[error(
+        "mask {path:?} has the value {value} at row {row}, column {column}, expected at most 255"
+    )]
     SixteenBit {
         /// The file.
         path: PathBuf,
+        /// The value in the file.
+        value: u16,
+        /// Row of the first such pixel.
+        row: usize,
+        /// Column of the first such pixel.
+        column: usize,
     },
     /// An image with transparency.
     #[error("{path:?} has an alpha channel, expected RGB, grey or a palette without transparency")]
@@ -165,13 +191,43 @@ pub enum Error {
         /// The EXIF value, 2 to 8.
         orientation: u8,
     },
-    /// A mask whose pixels are colours.
+    /// A mask whose pixels are no class indices.
     #[error("mask {path:?} is {got}, expected one class index per pixel: a palette or grey PNG")]
     MaskNotIndexed {
         /// The file.
         path: PathBuf,
         /// What it is.
         got: String,
+    },
+    /// A mask drawn in colours that nobody explains.
+    #[error(
+        "mask {path:?} is RGB with {colours} colours, expected one class index per pixel: a palette or grey PNG"
+    )]
+    MaskColours {
+        /// The file.
+        path: PathBuf,
+        /// How many colours it has.
+        colours: usize,
+    },
+    /// A mask with a colour that is no class's.
+    #[error(
+        "mask {path:?} has the colour {colour:?} at row {row}, column {column}, expected one that classes.json gives a class"
+    )]
+    UnknownColour {
+        /// The file.
+        path: PathBuf,
+        /// Red, green, blue.
+        colour: [u8; 3],
+        /// Row of the first such pixel.
+        row: usize,
+        /// Column of the first such pixel.
+        column: usize,
+    },
+    /// A mask of Cityscapes that holds trainIds under the name of labelIds.
+    #[error("mask of {id} holds trainIds (0 to 18 and 255), expected labelIds as its name says")]
+    TrainIds {
+        /// The image.
+        id: String,
     },
     /// A mask of another size than its image.
     #[error("mask of {id} is {}x{}, its image is {}x{} (height x width)", got[0], got[1], expected[0], expected[1])]
@@ -185,7 +241,7 @@ pub enum Error {
     },
     /// A mask value that is no class.
     #[error(
-        "mask of {id} has the value {value} at row {row}, column {column}, expected a class below {classes} or the ignore value {ignore}"
+        "mask of {id} has the value {value} at row {row}, column {column}, expected {expected}"
     )]
     MaskValue {
         /// The image.
@@ -196,10 +252,8 @@ pub enum Error {
         row: usize,
         /// Column of the first such pixel.
         column: usize,
-        /// Number of classes.
-        classes: usize,
-        /// The ignore value.
-        ignore: u8,
+        /// The values that may be there.
+        expected: String,
     },
     /// A class list that cannot be used.
     #[error("class list {path:?}: {reason}")]
@@ -459,7 +513,9 @@ impl Error {
     /// What the user can do about it, a sentence without a full stop, where there is more to say than the message says.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Error::MissingFolder { .. } => "give the folder that holds it, or another layout".into(),
+            Error::MissingFolder { .. } => "give the folder that holds it, or another layout; certiseg data info DIR says which fits".into(),
+            Error::UnknownLayout { .. } => "give the folder that holds it, or call the folders images and masks".into(),
+            Error::AmbiguousLayout { .. } => "name one with --layout".into(),
             Error::MissingSplit { split, .. } => {
                 format!("write one image name per line into {split}.txt, or name no split to take all images")
             }
@@ -469,10 +525,14 @@ impl Error {
             Error::Truncated { .. } => "copy or download the file again".into(),
             Error::WrongExtension { .. } => "rename the file".into(),
             Error::NotAnImage { .. } => "convert it to PNG".into(),
-            Error::SixteenBit { .. } => "convert it to 8 bits per channel, so that the scale is your choice".into(),
+            Error::SixteenBit { .. } => "save class indices; of Cityscapes take labelIds, not instanceIds".into(),
             Error::Alpha { .. } => "paint it on the background of your choice and save it as RGB".into(),
             Error::Oriented { .. } => "save the image as it is shown, without the EXIF orientation, and check it against its mask".into(),
-            Error::MaskNotIndexed { .. } => "map its colours to class indices and save them as a palette or grey PNG".into(),
+            Error::MaskNotIndexed { .. } => "save class indices as a palette or grey PNG; black and white masks of two classes are read by --layout kvasir".into(),
+            Error::MaskColours { colours: ..=256, .. } => r#"in a plain folder, give every class its "color": [r, g, b] in classes.json; else save class indices"#.into(),
+            Error::MaskColours { .. } => "more colours than classes: was it smoothed, or is it no mask? save class indices".into(),
+            Error::UnknownColour { .. } => r#"add it as a class's "color" or as "ignore_color"; if the mask holds indices, take the colors out of classes.json"#.into(),
+            Error::TrainIds { .. } => "call the files NAME_gtFine_labelTrainIds.png: these are read as they are".into(),
             Error::MaskSize { .. } => "make the mask from the very image file, before any resizing".into(),
             Error::MaskValue { .. } => "check the number of classes, the ignore value, and that the mask holds indices, not colours".into(),
             Error::MissingArray { name, .. } => format!("save it under that name: numpy.savez(file, {name}=...)"),

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use image::codecs::{jpeg::JpegDecoder, png::PngDecoder};
 use image::metadata::Orientation;
-use image::{ColorType, DynamicImage, ExtendedColorType, ImageDecoder, Limits};
+use image::{ColorType, DynamicImage, ImageDecoder, Limits};
+use serde::Serialize;
 
 use crate::{Error, Result};
 
@@ -20,6 +21,20 @@ pub enum Care {
     Lenient,
 }
 
+/// What is unusual about a picture that is read all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Oddity {
+    /// Its name tells another format than its content, which is this.
+    Misnamed(&'static str),
+    /// Its transparency is dropped.
+    Alpha,
+    /// Its 16 bits per channel are rounded to 8.
+    SixteenBit,
+    /// It is turned as EXIF asks (orientation 2 to 8).
+    Turned(u8),
+}
+
 /// Formats read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
@@ -31,10 +46,19 @@ pub(super) enum Format {
 pub(super) struct Picture {
     pixels: DynamicImage,
     orientation: Orientation,
+    /// What is unusual about it.
+    pub(super) oddities: Vec<Oddity>,
 }
 
 /// The bytes of a whole PNG or JPEG file.
-pub(super) fn read(path: &Path, care: Care) -> Result<(Format, Vec<u8>)> {
+pub(super) struct Whole {
+    pub(super) format: Format,
+    pub(super) bytes: Vec<u8>,
+    misnamed: Option<Oddity>,
+}
+
+/// Reads a PNG or JPEG file to its end.
+pub(super) fn read(path: &Path, care: Care) -> Result<Whole> {
     let bytes = fs::read(path).map_err(|source| Error::Unreadable {
         path: path.into(),
         source,
@@ -54,7 +78,8 @@ pub(super) fn read(path: &Path, care: Care) -> Result<(Format, Vec<u8>)> {
         .unwrap_or_default()
         .to_string_lossy()
         .to_lowercase();
-    if care == Care::Strict && !extensions.contains(&extension.as_str()) {
+    let misnamed = !extensions.contains(&extension.as_str());
+    if care == Care::Strict && misnamed {
         return Err(Error::WrongExtension {
             path: path.into(),
             content: name,
@@ -65,7 +90,11 @@ pub(super) fn read(path: &Path, care: Care) -> Result<(Format, Vec<u8>)> {
         Format::Jpeg => jpeg_end(&bytes),
     };
     match end {
-        Some(_) => Ok((format, bytes)),
+        Some(_) => Ok(Whole {
+            format,
+            bytes,
+            misnamed: misnamed.then_some(Oddity::Misnamed(name)),
+        }),
         None => Err(Error::Truncated {
             path: path.into(),
             reason: format!("{} bytes without {name}'s end marker", bytes.len()),
@@ -135,7 +164,11 @@ fn jpeg_end(bytes: &[u8]) -> Option<usize> {
 impl Picture {
     /// The picture in a file.
     pub(super) fn open(path: &Path, care: Care) -> Result<Self> {
-        let (format, bytes) = read(path, care)?;
+        let Whole {
+            format,
+            bytes,
+            misnamed,
+        } = read(path, care)?;
         let undecodable = |error: image::ImageError| Error::Undecodable {
             path: path.into(),
             reason: error.to_string(),
@@ -149,12 +182,10 @@ impl Picture {
         let mut limits = Limits::default();
         limits.reserve(decoder.total_bytes()).map_err(undecodable)?;
         decoder.set_limits(limits).map_err(undecodable)?;
-        use ExtendedColorType::{L16, La16, Rgb16, Rgba16};
-        if matches!(decoder.original_color_type(), L16 | La16 | Rgb16 | Rgba16) {
-            return Err(Error::SixteenBit { path: path.into() });
-        }
-        if care == Care::Strict && matches!(decoder.color_type(), ColorType::La8 | ColorType::Rgba8)
-        {
+        use ColorType::{L16, La8, La16, Rgb16, Rgba8, Rgba16};
+        let alpha = matches!(decoder.color_type(), La8 | La16 | Rgba8 | Rgba16);
+        let deep = matches!(decoder.color_type(), L16 | La16 | Rgb16 | Rgba16);
+        if care == Care::Strict && alpha {
             return Err(Error::Alpha { path: path.into() });
         }
         let orientation = match care {
@@ -162,9 +193,12 @@ impl Picture {
             Care::Lenient => Orientation::NoTransforms,
         };
         let pixels = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
+        let deep = deep.then_some(Oddity::SixteenBit);
+        let alpha = alpha.then_some(Oddity::Alpha);
         Ok(Self {
             pixels,
             orientation,
+            oddities: [misnamed, alpha, deep].into_iter().flatten().collect(),
         })
     }
 
@@ -190,11 +224,14 @@ impl Picture {
         }
         if mask.is_none_or(|size| size == shown) {
             self.pixels.apply_orientation(self.orientation);
+            let turned = Oddity::Turned(self.orientation.to_exif());
+            self.oddities.push(turned);
         }
         Ok(self)
     }
 
-    /// (H, W, 3): red, green, blue. Grey becomes three equal channels, alpha is dropped.
+    /// (H, W, 3): red, green, blue. Grey becomes three equal channels, alpha is dropped, 16 bits become the nearest of 8
+    /// (v · 255 / 65535).
     pub(super) fn into_pixels(self) -> Vec<u8> {
         self.pixels.into_rgb8().into_raw()
     }
@@ -370,14 +407,39 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn sixteen_bit() {
+    fn sixteen_bits_become_the_nearest_of_eight() {
         let (_folder, path) = scratch("a.png");
-        save(DynamicImage::new_rgb16(2, 2), &path);
-        assert!(matches!(open(&path), Err(Error::SixteenBit { .. })));
-        assert!(matches!(
-            Picture::open(&path, Care::Lenient),
-            Err(Error::SixteenBit { .. })
-        ));
+        let all: Vec<u16> = (0..=u16::MAX).collect();
+        let grey = image::ImageBuffer::<image::Luma<u16>, _>::from_raw(256, 256, all).unwrap();
+        save(grey, &path);
+        let nearest: Vec<u8> = (0..=u16::MAX)
+            .map(|v| (f64::from(v) * 255.0 / 65535.0).round() as u8)
+            .collect();
+        for care in [Care::Strict, Care::Lenient] {
+            let picture = Picture::open(&path, care).unwrap();
+            assert_eq!(picture.oddities, [Oddity::SixteenBit]);
+            let grey = nearest.iter().flat_map(|&v| [v; 3]);
+            assert!(picture.into_pixels().into_iter().eq(grey), "{care:?}");
+        }
+        let colours = [257, 0, 65535, 128, 129, 65407];
+        let pixels = image::ImageBuffer::<image::Rgb<u16>, _>::from_raw(2, 1, colours.to_vec());
+        save(pixels.unwrap(), &path);
+        assert_eq!(open(&path).unwrap(), [1, 0, 0, 1, 255, 255]);
+    }
+
+    #[test]
+    fn what_is_odd_is_told() {
+        let (_folder, path) = scratch("a.png");
+        save(DynamicImage::new_rgba16(2, 2), &path);
+        assert!(matches!(open(&path), Err(Error::Alpha { .. })));
+        fs::rename(&path, path.with_extension("jpg")).unwrap();
+        let picture = Picture::open(&path.with_extension("jpg"), Care::Lenient).unwrap();
+        assert_eq!(
+            picture.oddities,
+            [Oddity::Misnamed("a PNG"), Oddity::Alpha, Oddity::SixteenBit]
+        );
+        save(noise(2, 2), &path);
+        assert_eq!(Picture::open(&path, Care::Strict).unwrap().oddities, []);
     }
 
     #[test]

@@ -21,7 +21,8 @@ pub enum Layout {
     Pets,
     /// CamVid in SegNet's form: `{train,val,test}/*.png`, `{train,val,test}annot/*.png`.
     Camvid,
-    /// Cityscapes: `leftImg8bit/SPLIT/CITY/*_leftImg8bit.png`, `gtFine/SPLIT/CITY/*_gtFine_labelIds.png`.
+    /// Cityscapes: `leftImg8bit/SPLIT/CITY/*_leftImg8bit.png`, `gtFine/SPLIT/CITY/*_gtFine_labelIds.png`; where a split
+    /// has none of these, `*_gtFine_labelTrainIds.png`.
     Cityscapes,
     /// Pascal VOC 2012: `JPEGImages`, `SegmentationClass`, `ImageSets/Segmentation/SPLIT.txt`.
     Voc,
@@ -49,6 +50,8 @@ pub(super) struct Row {
     /// The splits there are; none: the user's choice.
     pub(super) splits: &'static [&'static str],
     pub(super) rule: MaskRule,
+    /// Suffix and rule of masks that are read where there are none of the first kind.
+    pub(super) second: Option<(&'static str, MaskRule)>,
     pub(super) care: Care,
     /// Names in the order of their indices, with commas.
     pub(super) classes: &'static str,
@@ -64,6 +67,7 @@ const FOLDER: Row = Row {
     lists: &[""],
     splits: &[],
     rule: MaskRule::Index,
+    second: None,
     care: Care::Strict,
     classes: "",
 };
@@ -112,6 +116,7 @@ pub(super) const ROWS: [Row; 8] = [
         lists: &[],
         splits: &["train", "val", "test"],
         rule: MaskRule::Cityscapes,
+        second: Some(("_gtFine_labelTrainIds", MaskRule::Index)),
         classes: "road, sidewalk, building, wall, fence, pole, traffic light, traffic sign, vegetation, terrain, sky, person, rider, car, truck, bus, train, motorcycle, bicycle",
         ..FOLDER
     },
@@ -155,17 +160,18 @@ impl Layout {
             .expect("each layout has a row")
     }
 
+    /// Whether sub-folders are splits.
+    pub(super) fn has_folders(self) -> bool {
+        matches!(self, Layout::Folder | Layout::Images)
+    }
+
     /// The classes: the official ones, else what `classes.json` in `dir` says; `None` if nobody says it.
     ///
     /// # Errors
     /// Those of [`Classes::read`].
     pub fn classes(self, dir: &Path) -> Result<Option<Classes>> {
         match self {
-            Layout::Context => Ok(Some(Classes {
-                count: 59,
-                names: Vec::new(),
-                ignore: super::VOID,
-            })),
+            Layout::Context => Ok(Some(Classes::unnamed(59))),
             _ if self.row().classes.is_empty() => Classes::read(dir),
             _ => Ok(Some(Classes::named(self.row().classes.split(", ")))),
         }

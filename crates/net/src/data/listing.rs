@@ -1,11 +1,12 @@
 //! The pictures of a data set: finding images, masks and split lists in a layout.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::VOID;
+use super::classes::Classes;
+use super::colours::Colours;
 use super::decode::Care;
+use super::files::{Folder, Names};
 use super::layout::{Layout, Row};
 use super::mask::MaskRule;
 use crate::{Error, Result};
@@ -23,8 +24,22 @@ pub struct Entry {
     pub rule: MaskRule,
     /// The class value that means "no class", beside 255.
     pub ignore: u8,
+    /// What the colours of an RGB mask stand for, where `classes.json` says it.
+    pub colours: Option<Arc<Colours>>,
     /// How odd the image file may be.
     pub care: Care,
+}
+
+/// What a listing found, with everything that is wrong with it.
+pub(super) struct Listing {
+    /// The pictures that are whole.
+    pub(super) entries: Vec<Entry>,
+    /// What makes [`list()`] fail, in the order in which it looks.
+    pub(super) problems: Vec<Error>,
+    /// Folder of the images, and what lies in it.
+    pub(super) images: (PathBuf, Folder),
+    /// The same of the masks.
+    pub(super) masks: Option<(PathBuf, Folder)>,
 }
 
 /// The pictures of a data set in `dir`: in the order of the split list where there is one, else sorted by name.
@@ -32,8 +47,18 @@ pub struct Entry {
 ///
 /// # Errors
 /// [`Error::SplitNeeded`], [`Error::MissingFolder`], [`Error::MissingSplit`], [`Error::Empty`], [`Error::ListedTwice`],
-/// [`Error::SameStem`], [`Error::MissingImage`], [`Error::MissingMask`], [`Error::Unreadable`], [`Error::ClassList`].
+/// [`Error::SameStem`], [`Error::MissingImage`], [`Error::MissingMask`], [`Error::NotAnImage`], [`Error::Unreadable`],
+/// [`Error::ClassList`].
 pub fn list(dir: &Path, layout: Layout, split: Option<&str>) -> Result<Vec<Entry>> {
+    let listing = gather(dir, layout, split)?;
+    match listing.problems.into_iter().next() {
+        Some(problem) => Err(problem),
+        None => Ok(listing.entries),
+    }
+}
+
+/// [`list()`] that goes on after what is wrong with single pictures.
+pub(super) fn gather(dir: &Path, layout: Layout, split: Option<&str>) -> Result<Listing> {
     let row = layout.row();
     if split.is_none() && !row.splits.is_empty() {
         return Err(Error::SplitNeeded {
@@ -57,7 +82,6 @@ pub fn list(dir: &Path, layout: Layout, split: Option<&str>) -> Result<Vec<Entry
     };
     let (mut images, mut masks) = (images.clone(), row.masks.map(|masks| root.join(at(masks))));
     let mut names = None;
-    let has_folders = matches!(layout, Layout::Folder | Layout::Images);
     // a layout with `*` has found its split already
     if let Some(split) = split.filter(|_| !row.images.contains('*')) {
         let mut looked: Vec<PathBuf> = row
@@ -66,12 +90,12 @@ pub fn list(dir: &Path, layout: Layout, split: Option<&str>) -> Result<Vec<Entry
             .map(|l| root.join(l).join(format!("{split}.txt")))
             .collect();
         if let Some(list) = looked.iter().find(|list| list.is_file()) {
-            names = Some(listed_names(list, layout == Layout::Pets)?);
-        } else if has_folders && images.join(split).is_dir() {
+            names = Some(Names::read(list, layout == Layout::Pets)?);
+        } else if layout.has_folders() && images.join(split).is_dir() {
             images.push(split);
             masks = masks.map(|masks| masks.join(split));
         } else {
-            if has_folders {
+            if layout.has_folders() {
                 looked.push(images.join(split));
             }
             return Err(Error::MissingSplit {
@@ -80,156 +104,94 @@ pub fn list(dir: &Path, layout: Layout, split: Option<&str>) -> Result<Vec<Entry
             });
         }
     }
-    pairs(row, dir, &images, masks.as_deref(), names)
+    pairs(row, dir, images, masks, names)
 }
 
 /// The images in a folder with their masks, those called `names` only if given.
 fn pairs(
     row: &Row,
     dir: &Path,
-    images: &Path,
-    masks: Option<&Path>,
-    names: Option<Vec<String>>,
-) -> Result<Vec<Entry>> {
-    if let Some(masks) = masks.filter(|masks| !masks.is_dir()) {
+    images: PathBuf,
+    masks: Option<PathBuf>,
+    names: Option<Names>,
+) -> Result<Listing> {
+    if let Some(masks) = masks.as_ref().filter(|masks| !masks.is_dir()) {
         return Err(Error::MissingFolder {
             layout: row.name,
             dir: dir.into(),
-            looked: vec![masks.into()],
+            looked: vec![masks.clone()],
         });
     }
     let nested = row.layout == Layout::Cityscapes;
-    let image_files = stems(images, row.suffixes[0], nested)?;
-    let mask_files = masks
-        .map(|masks| stems(masks, row.suffixes[1], nested))
-        .transpose()?;
-    let ignore = row
-        .layout
-        .classes(dir)?
-        .map_or(VOID, |classes| classes.ignore);
-    let entry = |id: String| {
-        let image = image_files.get(&id).ok_or_else(|| Error::MissingImage {
-            id: id.clone(),
-            folder: images.into(),
-        })?;
-        let mask = match (&mask_files, masks) {
-            (Some(files), Some(folder)) => {
-                let missing = || Error::MissingMask {
-                    id: id.clone(),
-                    folder: folder.into(),
-                };
-                Some(files.get(&id).ok_or_else(missing)?.clone())
+    let image_files = Folder::read(&images, row.suffixes[0], nested)?;
+    let mut rule = row.rule;
+    let mask_files = match &masks {
+        None => None,
+        Some(masks) => {
+            let mut files = Folder::read(masks, row.suffixes[1], nested)?;
+            if let Some((suffix, other)) = row.second.filter(|_| files.pictures.is_empty()) {
+                files = Folder::read(masks, suffix, nested)?;
+                rule = other;
             }
+            Some(files)
+        }
+    };
+    let classes = row.layout.classes(dir)?.unwrap_or(Classes::unnamed(1));
+    let colours = classes.table.map(Arc::new);
+    let mut problems = Vec::new();
+    let names = match names {
+        Some(names) => {
+            problems.extend(names.problems);
+            names.names
+        }
+        None => image_files.pictures.keys().cloned().collect(),
+    };
+    let mut entries = Vec::new();
+    let folders = [Some(&image_files), mask_files.as_ref()];
+    problems.extend(folders.into_iter().flatten().flat_map(Folder::problems));
+    for id in names {
+        let Some(image) = image_files.pictures.get(&id).cloned() else {
+            let folder = images.clone();
+            problems.push(Error::MissingImage { id, folder });
+            continue;
+        };
+        let mask = match (&mask_files, &masks) {
+            (Some(files), Some(folder)) => match files.pictures.get(&id).cloned() {
+                None => {
+                    let folder = folder.clone();
+                    problems.push(Error::MissingMask { id, folder });
+                    continue;
+                }
+                mask => mask,
+            },
             _ => None,
         };
-        Ok(Entry {
-            image: image.clone(),
-            mask,
+        entries.push(Entry {
             id,
-            rule: row.rule,
-            ignore,
+            image,
+            mask,
+            rule,
+            ignore: classes.ignore,
+            colours: colours.clone(),
             care: row.care,
-        })
-    };
-    let names = names.unwrap_or_else(|| image_files.keys().cloned().collect());
-    let entries: Vec<Entry> = names.into_iter().map(entry).collect::<Result<_>>()?;
-    match entries.is_empty() {
-        true => Err(Error::Empty {
-            path: images.into(),
-        }),
-        false => Ok(entries),
-    }
-}
-
-/// The name of a picture file without its extension; `None` for other files.
-fn stem(name: &str) -> Option<&str> {
-    let (stem, extension) = name.rsplit_once('.')?;
-    ["png", "jpg", "jpeg"]
-        .contains(&extension.to_lowercase().as_str())
-        .then_some(stem)
-}
-
-/// Whether a file name says that it is a picture in a format that is not read: leaving it out in
-/// silence would change the data set.
-fn foreign(name: &str) -> bool {
-    let extension = name
-        .rsplit_once('.')
-        .map(|(_, extension)| extension.to_lowercase());
-    let formats = ["bmp", "gif", "tif", "tiff", "webp"];
-    extension.is_some_and(|extension| formats.contains(&extension.as_str()))
-}
-
-/// The picture files in a folder (in its sub-folders, if `nested`) by stem, those that end in `suffix`, without it.
-/// Other files are strays, names that begin with a dot are hidden.
-fn stems(folder: &Path, suffix: &str, nested: bool) -> Result<BTreeMap<String, PathBuf>> {
-    let unreadable = |source| Error::Unreadable {
-        path: folder.into(),
-        source,
-    };
-    let mut paths = Vec::new();
-    for item in fs::read_dir(folder).map_err(unreadable)? {
-        paths.push(item.map_err(unreadable)?.path());
-    }
-    paths.sort();
-    let mut found: BTreeMap<String, PathBuf> = BTreeMap::new();
-    for path in paths {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let inner = match stem(&name).and_then(|stem| stem.strip_suffix(suffix)) {
-            _ if name.starts_with('.') => continue,
-            _ if path.is_dir() && !nested => continue,
-            _ if path.is_dir() => stems(&path, suffix, false)?,
-            Some(stem) => BTreeMap::from([(stem.to_string(), path.clone())]),
-            None if foreign(&name) => {
-                let content = "of a format this program does not read";
-                return Err(Error::NotAnImage { path, content });
-            }
-            None => continue,
-        };
-        for (stem, second) in inner {
-            if let Some(first) = found.insert(stem, second.clone()) {
-                return Err(Error::SameStem { first, second });
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// The pictures named in a split list, one per line: a name or a path, with or without extension. Blank lines and lines
-/// that begin with `#` are skipped. `columns`: only the first word of a line is the name.
-fn listed_names(list: &Path, columns: bool) -> Result<Vec<String>> {
-    let text = fs::read_to_string(list).map_err(|source| Error::Unreadable {
-        path: list.into(),
-        source,
-    })?;
-    let mut seen = BTreeSet::new();
-    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
-    let names = lines
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(|line| {
-            let line = if columns {
-                line.split_whitespace().next().unwrap_or_default()
-            } else {
-                line
-            };
-            let name = line.rsplit(['/', '\\']).next().unwrap_or_default();
-            let id = stem(name).unwrap_or(name).to_string();
-            match seen.insert(id.clone()) {
-                true => Ok(id),
-                false => Err(Error::ListedTwice {
-                    list: list.into(),
-                    id,
-                }),
-            }
         });
-    let names: Vec<String> = names.collect::<Result<_>>()?;
-    match names.is_empty() {
-        true => Err(Error::Empty { path: list.into() }),
-        false => Ok(names),
     }
+    if entries.is_empty() && problems.is_empty() {
+        return Err(Error::Empty { path: images });
+    }
+    Ok(Listing {
+        entries,
+        problems,
+        images: (images, image_files),
+        masks: masks.zip(mask_files),
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use super::super::VOID;
     use super::super::layout::ROWS;
     use super::*;
 

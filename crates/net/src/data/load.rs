@@ -54,8 +54,9 @@ impl LoadSettings {
 ///
 /// # Errors
 /// That of the first entry that has one, whatever the number of threads: [`Error::Unreadable`], [`Error::Truncated`],
-/// [`Error::Undecodable`], [`Error::NotAnImage`], [`Error::WrongExtension`], [`Error::SixteenBit`], [`Error::Alpha`],
-/// [`Error::Oriented`], [`Error::MaskNotIndexed`], [`Error::MaskSize`], [`Error::MaskValue`]; and [`Error::Setting`].
+/// [`Error::Undecodable`], [`Error::NotAnImage`], [`Error::WrongExtension`], [`Error::Alpha`], [`Error::Oriented`],
+/// [`Error::MaskNotIndexed`], [`Error::SixteenBit`], [`Error::MaskColours`], [`Error::UnknownColour`],
+/// [`Error::TrainIds`], [`Error::MaskSize`], [`Error::MaskValue`]; and [`Error::Setting`].
 pub fn load(
     entries: &[Entry],
     settings: &LoadSettings,
@@ -86,20 +87,34 @@ pub fn load(
 
 /// One sample, with the errors of [`load`].
 pub(super) fn load_one(entry: &Entry, settings: &LoadSettings) -> Result<Sample> {
-    let LoadSettings {
-        height,
-        width,
-        filter,
-        classes,
-    } = *settings;
+    let size = |_| [settings.height, settings.width];
+    read(entry, settings.classes, size, settings.filter)
+}
+
+/// One picture at the size it has in its file, with classes below `classes`.
+///
+/// # Errors
+/// Those of [`load()`] that are about a file.
+pub fn open(entry: &Entry, classes: usize) -> Result<Sample> {
+    read(entry, classes, |size| size, Filter::Nearest)
+}
+
+/// One picture at the size that `resized` makes of its own.
+fn read(
+    entry: &Entry,
+    classes: usize,
+    resized: impl FnOnce([usize; 2]) -> [usize; 2],
+    filter: Filter,
+) -> Result<Sample> {
     let picture = Picture::open(&entry.image, entry.care)?;
     let mask = entry
         .mask
         .as_deref()
-        .map(|path| entry.rule.open(path))
+        .map(|path| entry.rule.open(path, entry.colours.as_deref()))
         .transpose()?;
     let picture = picture.turned_like(mask.as_ref().map(|mask| mask.size), &entry.image)?;
     let size = picture.size();
+    let new = resized(size);
     let mask = match mask {
         Some(mask) if mask.size != size => {
             return Err(Error::MaskSize {
@@ -110,16 +125,15 @@ pub(super) fn load_one(entry: &Entry, settings: &LoadSettings) -> Result<Sample>
         }
         Some(mask) => {
             let labels = entry.rule.classes(&entry.id, mask, classes, entry.ignore)?;
-            Some(resize(&labels, size, [height, width], Filter::Nearest))
+            Some(resize(&labels, size, new, Filter::Nearest))
         }
         None => None,
     };
-    let image = to_planes::<3>(&picture.into_pixels(), size, [height, width], filter);
     Ok(Sample {
         id: entry.id.clone(),
-        height,
-        width,
-        image,
+        height: new[0],
+        width: new[1],
+        image: to_planes::<3>(&picture.into_pixels(), size, new, filter),
         mask,
     })
 }
@@ -134,7 +148,7 @@ mod tests {
     use png::BitDepth;
 
     use super::super::decode::tests::{noise, save, save_oriented};
-    use super::super::mask::tests::save_palette;
+    use super::super::samples::tests::save_palette;
     use super::super::{Layout, VOID, list};
     use super::*;
 
@@ -260,7 +274,6 @@ mod tests {
                 value: 2,
                 row: 0,
                 column: 2,
-                classes: 2,
                 ..
             }
         ));

@@ -1,12 +1,10 @@
 //! Masks: from the values in a file to class indices.
 
-use std::io::Cursor;
 use std::path::Path;
 
-use png::{BitDepth, ColorType, Decoder, Transformations};
-
 use super::VOID;
-use super::decode::{Care, Format, Picture, read};
+use super::colours::Colours;
+use super::samples::{Mask, brightness, indices};
 use crate::{Error, Result};
 
 /// What the values in a mask file mean.
@@ -31,37 +29,42 @@ const CITYSCAPES: [u8; 19] = [
     7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33,
 ];
 
-/// (H, W) values of a mask file.
-pub(super) struct Mask {
-    pub(super) size: [usize; 2],
-    pub(super) values: Vec<u8>,
-}
-
 impl MaskRule {
     /// The class of a value in the file, [`VOID`] for none; `None` for a value that may not be there.
     pub fn class(self, value: u8) -> Option<u8> {
-        match self {
-            MaskRule::Index => Some(value),
-            MaskRule::Threshold => Some(u8::from(value > 128)),
-            MaskRule::Trimap => (1..=3).contains(&value).then(|| value - 1),
-            MaskRule::Camvid => Some(if value == 11 { VOID } else { value }),
-            MaskRule::Cityscapes => {
+        match (self, value) {
+            (MaskRule::Index, _) => Some(value),
+            (MaskRule::Threshold, _) => Some(u8::from(value > 128)),
+            (MaskRule::Trimap, 1..=3) => Some(value - 1),
+            (MaskRule::Camvid, 0..=10) => Some(value),
+            (MaskRule::Camvid, 11 | VOID) => Some(VOID),
+            // 255 is -1 in a byte
+            (MaskRule::Cityscapes, 0..=33 | VOID) => {
                 let train_id = CITYSCAPES.iter().position(|&id| id == value);
                 Some(train_id.map_or(VOID, |id| id as u8))
             }
-            MaskRule::OneBased => Some(if matches!(value, 0 | VOID) {
-                VOID
-            } else {
-                value - 1
-            }),
+            (MaskRule::OneBased, 1..=59) => Some(value - 1),
+            (MaskRule::OneBased, 0 | VOID) => Some(VOID),
+            _ => None,
         }
     }
 
-    /// The values in a file.
-    pub(super) fn open(self, path: &Path) -> Result<Mask> {
+    /// The values that may be in a file, in words.
+    fn values(self) -> &'static str {
+        match self {
+            MaskRule::Index | MaskRule::Threshold => "0 to 255",
+            MaskRule::Trimap => "1, 2 or 3",
+            MaskRule::Camvid => "0 to 10, or 11 for void",
+            MaskRule::Cityscapes => "a labelId, 0 to 33",
+            MaskRule::OneBased => "1 to 59, or 0 for void",
+        }
+    }
+
+    /// The values in a file. `colours` say what the colours of RGB masks stand for.
+    pub(super) fn open(self, path: &Path, colours: Option<&Colours>) -> Result<Mask> {
         match self {
             MaskRule::Threshold => brightness(path),
-            _ => indices(path),
+            _ => indices(path, colours),
         }
     }
 
@@ -73,6 +76,9 @@ impl MaskRule {
         classes: usize,
         ignore: u8,
     ) -> Result<Vec<u8>> {
+        if self == MaskRule::Cityscapes && holds_train_ids(&mask.values) {
+            return Err(Error::TrainIds { id: id.into() });
+        }
         let table: [Option<u8>; 256] = std::array::from_fn(|value| match self.class(value as u8) {
             Some(class) if class == ignore || class == VOID => Some(VOID),
             Some(class) if usize::from(class) < classes => Some(class),
@@ -81,13 +87,18 @@ impl MaskRule {
         let is_bad = table.each_ref().map(Option::is_none);
         let bad = mask.values.iter().position(|&v| is_bad[usize::from(v)]);
         if let Some(i) = bad {
+            let value = mask.values[i];
             return Err(Error::MaskValue {
                 id: id.into(),
-                value: mask.values[i],
+                value,
                 row: i / mask.size[1],
                 column: i % mask.size[1],
-                classes,
-                ignore,
+                expected: match self.class(value) {
+                    None => self.values().into(),
+                    Some(_) => {
+                        format!("a class below {classes} or the ignore value {ignore}")
+                    }
+                },
             });
         }
         let table = table.map(|class| class.unwrap_or(VOID));
@@ -99,109 +110,19 @@ impl MaskRule {
     }
 }
 
-/// Mean of red, green and blue, rounded up.
-fn brightness(path: &Path) -> Result<Mask> {
-    let picture = Picture::open(path, Care::Strict)?;
-    let size = picture.size();
-    let pixels = picture.into_pixels();
-    let mut values = vec![0; pixels.len() / 3];
-    for (value, pixel) in values.iter_mut().zip(pixels.chunks_exact(3)) {
-        let sum = u16::from(pixel[0]) + u16::from(pixel[1]) + u16::from(pixel[2]);
-        *value = sum.div_ceil(3) as u8;
-    }
-    Ok(Mask { size, values })
-}
-
-/// The raw samples of a palette or grey PNG of 1, 2, 4 or 8 bits: not the colours of the palette, not scaled.
-fn indices(path: &Path) -> Result<Mask> {
-    let (format, bytes) = read(path, Care::Strict)?;
-    let colours = |got: &str| Error::MaskNotIndexed {
-        path: path.into(),
-        got: got.into(),
-    };
-    if format == Format::Jpeg {
-        return Err(colours("a JPEG, whose values are blurred"));
-    }
-    let undecodable = |error: png::DecodingError| Error::Undecodable {
-        path: path.into(),
-        reason: error.to_string(),
-    };
-    let mut decoder = Decoder::new(Cursor::new(bytes));
-    decoder.set_transformations(Transformations::IDENTITY);
-    let mut reader = decoder.read_info().map_err(undecodable)?;
-    let (colour, depth) = reader.output_color_type();
-    match colour {
-        _ if depth == BitDepth::Sixteen => return Err(Error::SixteenBit { path: path.into() }),
-        ColorType::Indexed | ColorType::Grayscale => {}
-        ColorType::GrayscaleAlpha => return Err(colours("grey with alpha")),
-        ColorType::Rgb => return Err(colours("RGB")),
-        ColorType::Rgba => return Err(colours("RGBA")),
-    }
-    let too_large = || Error::Undecodable {
-        path: path.into(),
-        reason: "larger than memory".into(),
-    };
-    let mut packed = vec![0; reader.output_buffer_size().ok_or_else(too_large)?];
-    let frame = reader.next_frame(&mut packed).map_err(undecodable)?;
-    let size = [frame.height as usize, frame.width as usize];
-    // rows begin at whole bytes, the first pixel in the highest bits
-    let bits = depth as usize;
-    let value = |row: &[u8], x: usize| {
-        row[x * bits / 8] >> (8 - bits - x * bits % 8) & (u8::MAX >> (8 - bits))
-    };
-    let rows = packed.chunks_exact(frame.line_size).take(size[0]);
-    Ok(Mask {
-        size,
-        values: rows
-            .flat_map(|row| (0..size[1]).map(move |x| value(row, x)))
-            .collect(),
-    })
+/// Whether a mask of Cityscapes can only hold trainIds: -1 (255) belongs to licence plates, which no labelId mask has
+/// without a vehicle (24 and above), and every trainId mask has for all that is void.
+fn holds_train_ids(values: &[u8]) -> bool {
+    let of_both = |&value: &u8| value <= 18 || value == VOID;
+    values.contains(&VOID) && values.iter().any(|&v| v != VOID) && values.iter().all(of_both)
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use std::fs;
-    use std::path::PathBuf;
-
-    use image::{DynamicImage, GrayImage, RgbImage, RgbaImage};
+mod tests {
+    use image::RgbImage;
 
     use super::super::decode::tests::save;
     use super::*;
-
-    /// Saves indices as a palette PNG whose colours are nowhere near them.
-    pub fn save_palette(values: &[u8], width: u32, depth: BitDepth, path: &Path) {
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let height = values.len() as u32 / width;
-        let mut encoder = png::Encoder::new(fs::File::create(path).unwrap(), width, height);
-        encoder.set_color(ColorType::Indexed);
-        encoder.set_depth(depth);
-        encoder.set_palette(
-            (0..3 << (depth as u32))
-                .map(|i| 255 - (i * 7 % 251) as u8)
-                .collect::<Vec<u8>>(),
-        );
-        let per_byte = 8 / depth as usize;
-        let pack = |part: &[u8]| {
-            (0..per_byte).fold(0, |byte, i| {
-                byte << (depth as usize % 8) | part.get(i).unwrap_or(&0)
-            })
-        };
-        let packed: Vec<u8> = values
-            .chunks(width as usize)
-            .flat_map(|row| row.chunks(per_byte).map(pack))
-            .collect();
-        encoder
-            .write_header()
-            .unwrap()
-            .write_image_data(&packed)
-            .unwrap();
-    }
-
-    fn scratch(name: &str) -> (tempfile::TempDir, PathBuf) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(name);
-        (folder, path)
-    }
 
     fn value(rule: MaskRule, values: &[u8], classes: usize, ignore: u8) -> Result<Vec<u8>> {
         rule.classes(
@@ -216,55 +137,14 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn palettes_are_read_by_index_at_every_depth() {
-        for (depth, top) in [
-            (BitDepth::One, 1u8),
-            (BitDepth::Two, 3),
-            (BitDepth::Four, 15),
-            (BitDepth::Eight, 255),
-        ] {
-            let (_folder, path) = scratch("a.png");
-            // 7 columns: the last byte of a packed row is half empty
-            let values: Vec<u8> = (0..21u8).map(|i| i.wrapping_mul(37) & top).collect();
-            save_palette(&values, 7, depth, &path);
-            let mask = MaskRule::Index.open(&path).unwrap();
-            assert_eq!((mask.size, mask.values), ([3, 7], values), "{depth:?}");
-        }
-    }
-
-    #[test]
-    fn grey_is_read_by_value() {
-        let (_folder, path) = scratch("a.png");
-        save(GrayImage::from_raw(3, 1, vec![0, 1, 255]).unwrap(), &path);
-        assert_eq!(MaskRule::Index.open(&path).unwrap().values, [0, 1, 255]);
-        let mut encoder = png::Encoder::new(fs::File::create(&path).unwrap(), 3, 1);
-        encoder.set_color(ColorType::Grayscale);
-        encoder.set_depth(BitDepth::One);
-        encoder
-            .write_header()
-            .unwrap()
-            .write_image_data(&[0b0110_0000])
-            .unwrap();
-        assert_eq!(
-            MaskRule::Index.open(&path).unwrap().values,
-            [0, 1, 1],
-            "not scaled to 255"
-        );
-        assert_eq!(
-            MaskRule::Threshold.open(&path).unwrap().values,
-            [0, 255, 255],
-            "brightness is"
-        );
-    }
-
-    #[test]
     fn thresholds_read_jpegs() {
-        let (_folder, path) = scratch("a.jpg");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jpg");
         save(
             RgbImage::from_fn(32, 16, |x, _| image::Rgb([if x < 16 { 0 } else { 255 }; 3])),
             &path,
         );
-        let mask = MaskRule::Threshold.open(&path).unwrap();
+        let mask = MaskRule::Threshold.open(&path, None).unwrap();
         let classes = MaskRule::Threshold.classes("a", mask, 2, 255).unwrap();
         assert!(
             classes
@@ -275,46 +155,17 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn mask_not_indexed() {
-        let rgb: DynamicImage = RgbImage::new(2, 2).into();
-        for (name, pixels) in [
-            ("a.png", rgb.clone()),
-            ("b.png", RgbaImage::new(2, 2).into()),
-            ("c.jpg", rgb),
-        ] {
-            let (_folder, path) = scratch(name);
-            save(pixels, &path);
-            assert!(
-                matches!(
-                    MaskRule::Index.open(&path),
-                    Err(Error::MaskNotIndexed { .. })
-                ),
-                "{name}"
-            );
-        }
-    }
-
-    #[test]
-    fn sixteen_bit() {
-        let (_folder, path) = scratch("a.png");
-        save(DynamicImage::new_luma16(2, 2), &path);
-        assert!(matches!(
-            MaskRule::Index.open(&path),
-            Err(Error::SixteenBit { .. })
-        ));
-    }
-
-    #[test]
-    fn truncated() {
-        let (_folder, path) = scratch("a.png");
-        save_palette(&[1; 64], 8, BitDepth::Eight, &path);
-        let whole = fs::read(&path).unwrap();
-        for length in 8..whole.len() {
-            fs::write(&path, &whole[..length]).unwrap();
-            assert!(matches!(
-                MaskRule::Index.open(&path),
-                Err(Error::Truncated { .. })
-            ));
+    fn train_ids() {
+        let classes = |values: &[u8]| value(MaskRule::Cityscapes, values, 19, 255);
+        let error = classes(&[0, 255, 18, 10]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "mask of a holds trainIds (0 to 18 and 255), expected labelIds as its name says"
+        );
+        assert!(error.hint().unwrap().contains("labelTrainIds"));
+        // a licence plate on its car, a dummy, a road without anything
+        for values in [&[255, 26, 7][..], &[255, 255], &[0, 1, 3], &[7, 8]] {
+            assert!(classes(values).is_ok(), "{values:?}");
         }
     }
 
@@ -361,7 +212,21 @@ pub(super) mod tests {
             value(MaskRule::OneBased, &[0, 1, 59, 255], 59, 255).unwrap(),
             [VOID, 0, 58, VOID]
         );
-        assert!(value(MaskRule::OneBased, &[60], 59, 255).is_err());
+        for (rule, first) in [
+            (MaskRule::OneBased, 60),
+            (MaskRule::Camvid, 12),
+            (MaskRule::Cityscapes, 34),
+            (MaskRule::Trimap, 4),
+        ] {
+            for wrong in first..=254 {
+                let error = value(rule, &[1, wrong], 255, 255).unwrap_err();
+                let expected = format!(
+                    "the value {wrong} at row 0, column 1, expected {}",
+                    rule.values()
+                );
+                assert!(error.to_string().ends_with(&expected), "{error}");
+            }
+        }
         let known = [
             (7, 0),
             (8, 1),
@@ -371,7 +236,7 @@ pub(super) mod tests {
             (33, 18),
             (0, VOID),
             (9, VOID),
-            (34, VOID),
+            (33, 18),
             (255, VOID),
         ];
         for (label, train) in known {

@@ -1,15 +1,21 @@
 //! Pictures with masks: where they lie ([`list()`]), read at one size ([`load()`], [`Pictures`]), changed at random
-//! ([`Augment`]), in batches that are made ahead of use ([`Batches`]), invented ([`shapes()`]); and logits that another
-//! program computed ([`LogitsFile`]).
+//! ([`Augment`]), in batches that are made ahead of use ([`Batches`]), invented ([`shapes()`]); what a data set is and
+//! what is wrong with it ([`guess()`], [`catalogue()`], [`survey()`]); and logits that another program computed
+//! ([`LogitsFile`]).
 
 mod affine;
 mod ahead;
 mod augment;
 mod batch;
+mod catalogue;
 mod classes;
 mod colour;
+mod colours;
 mod decode;
 mod digest;
+mod files;
+mod finding;
+mod guess;
 mod head;
 mod layout;
 mod listing;
@@ -21,24 +27,31 @@ mod npy;
 mod npz;
 mod pictures;
 mod resize;
+mod samples;
 pub mod shapes;
+mod survey;
 
 pub use ahead::Ahead;
 pub use augment::Augment;
 pub use batch::{Batch, Batches};
+pub use catalogue::{Catalogue, Split, catalogue};
 pub use classes::Classes;
-pub use decode::Care;
+pub use colours::Colours;
+pub use decode::{Care, Oddity};
 pub use digest::digest;
+pub use finding::{Finding, Kind, Level};
+pub use guess::{Guess, guess};
 pub use head::read_head;
 pub use layout::Layout;
 pub use listing::{Entry, list};
-pub use load::{LoadSettings, load};
+pub use load::{LoadSettings, load, open};
 pub use logits::{LogitsFile, LogitsImage};
 pub use maps::{Map, write_maps};
 pub use mask::MaskRule;
 pub use pictures::Pictures;
 pub use resize::{Filter, resize};
 pub use shapes::shapes;
+pub use survey::{ClassCount, Sizes, SplitCount, Survey, survey};
 
 /// The label of pixels that belong to no class: never trained on, never counted.
 pub const VOID: u8 = 255;

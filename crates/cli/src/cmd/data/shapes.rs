@@ -1,4 +1,4 @@
-//! `certiseg data`: data sets.
+//! `certiseg data shapes`: a data set that anyone can make.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -6,27 +6,11 @@ use std::process::ExitCode;
 use anyhow::Result;
 use certiseg_net::checkpoint::write_whole;
 use certiseg_net::data::{Sample, shapes};
-use clap::{Args, Subcommand};
+use clap::Args;
 use image::{GrayImage, ImageFormat, RgbImage};
 
 use crate::fail::Usage;
 use crate::output::make_dir;
-
-/// What to do.
-#[derive(Subcommand)]
-pub enum Data {
-    /// Generate pictures of shapes with masks: the same bytes on every machine
-    Shapes(Shapes),
-}
-
-impl Data {
-    /// Does it.
-    pub fn run(self) -> Result<ExitCode> {
-        match self {
-            Data::Shapes(shapes) => shapes.run(),
-        }
-    }
-}
 
 /// Flags of `data shapes`.
 #[derive(Args)]
@@ -45,7 +29,8 @@ pub struct Shapes {
 }
 
 impl Shapes {
-    fn run(self) -> Result<ExitCode> {
+    /// Makes it.
+    pub fn run(self) -> Result<ExitCode> {
         if self.dir.exists() {
             let message = format!("{} is there already", self.dir.display());
             return Err(Usage::error(
