@@ -159,6 +159,9 @@ fn pictures(
     let size = [settings.height, settings.width];
     let room = Pictures::room(size, settings.batch, AHEAD.max(settings.accumulate));
     let pictures = Pictures::new(entries, load_settings, room / 4 * quarters)?;
+    let progress = Progress::new(&format!("reading {what}"), pictures.len());
+    pictures.read(&|done| progress.set(done, ""))?;
+    progress.finish();
     let of = DataOf {
         pictures: pictures.len(),
         sha256,

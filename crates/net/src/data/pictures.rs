@@ -7,6 +7,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use rayon::prelude::*;
+
 use super::load::{LoadSettings, load_one};
 use super::{Entry, Sample};
 use crate::{Error, Result};
@@ -127,6 +129,33 @@ impl Pictures {
             Some((_, id)) => Err(Error::NoMask { id: id.to_owned() }),
             None => Ok(()),
         }
+    }
+
+    /// Reads pictures in parallel for as long as there is room to keep them, so that what is wrong with a file is known
+    /// before a training begins. `progress` is called after each with how many are done, from any thread.
+    ///
+    /// # Errors
+    /// That of the first picture that has one.
+    pub fn read(&self, progress: &(dyn Fn(usize) + Sync)) -> Result<()> {
+        let [height, width] = self.size;
+        let done = AtomicUsize::new(0);
+        let first_error = AtomicUsize::new(usize::MAX);
+        let results: Vec<Result<()>> = (0..self.len())
+            .into_par_iter()
+            .map(|index| {
+                let full = self.bytes() + 4 * height * width > self.limit;
+                if full || index > first_error.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
+                if let Err(error) = self.get(index) {
+                    first_error.fetch_min(index, Ordering::Relaxed);
+                    return Err(error);
+                }
+                progress(done.fetch_add(1, Ordering::Relaxed) + 1);
+                Ok(())
+            })
+            .collect();
+        results.into_iter().collect()
     }
 
     /// Picture `index`, which must be less than [`Pictures::len`]: the kept one, or read anew by the calling thread.
@@ -278,6 +307,28 @@ mod tests {
             Pictures::MEMORY - ORIGINALS - 3 * 8 * (13 << 20)
         );
         assert_eq!(Pictures::room([usize::MAX; 2], 8, usize::MAX), 0);
+    }
+
+    #[test]
+    fn reading_all_tells_the_first_error_and_stops_where_memory_does() {
+        let (dir, entries) = folder(9, [6, 8]);
+        let settings = LoadSettings::new(3, 4, 2);
+        let pictures = |limit| Pictures::new(entries.clone(), settings.clone(), limit).unwrap();
+        let (whole, calls) = (pictures(usize::MAX), AtomicUsize::new(0));
+        whole
+            .read(&|_| _ = calls.fetch_add(1, Ordering::Relaxed))
+            .unwrap();
+        assert_eq!(calls.into_inner(), 9);
+        let one = whole.bytes() / 9;
+        let some = pictures(3 * one + one / 2);
+        some.read(&|_| ()).unwrap();
+        assert_eq!(some.bytes() / one, 3);
+        remove(dir.path(), 7);
+        remove(dir.path(), 4);
+        for _ in 0..20 {
+            let error = pictures(usize::MAX).read(&|_| ()).unwrap_err();
+            assert!(matches!(error, Error::Unreadable { path, .. } if path.ends_with("004.png")));
+        }
     }
 
     #[test]
