@@ -231,11 +231,11 @@ fn models() {
     );
     let at = whole
         .windows(12)
-        .position(|w| w == br#"\"format\":2"#)
+        .position(|w| w == br#"\"format\":3"#)
         .unwrap();
     let mut other = whole.clone();
     other[at + 11] = b'7';
-    audit(&other, &["format 7, expected format 2"]);
+    audit(&other, &["format 7, expected format 2 to 3"]);
     let mut poisoned = whole.clone();
     poisoned[whole.len() - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
     audit(&poisoned, &["tensor", "NaN at index"]);
@@ -349,7 +349,7 @@ fn trainings() {
     );
     train(
         &["--set", "epochs=9000000000000000000"],
-        &["epochs", "at most"],
+        &["epochs", "1 to 1000000"],
     );
     let unmasked = data.join("images");
     let arguments = [

@@ -89,6 +89,7 @@ impl Train {
                 (found, Some(of))
             }
         };
+        state.begin(&training, &validation)?;
         let session = session(&state, train, validation_of, &self.device);
         interrupt::listen()?;
         let every = Duration::from_secs(self.checkpoint_every);

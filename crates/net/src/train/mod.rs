@@ -87,24 +87,8 @@ pub fn train(
     let settings = state.settings.clone();
     let nodes = settings.network.nodes();
     let device = compute.training();
-    let size = [settings.height, settings.width];
-    pictures.check(size)?;
-    validation.check(size)?;
-    if pictures.is_empty() {
-        return Err(Error::setting("training set", "0 pictures", "at least one"));
-    }
+    let total = state.begin(pictures, validation)?;
     let steps = settings.steps(pictures.len());
-    let total = steps.saturating_mul(settings.epochs);
-    if settings.warm_up >= total {
-        let got = format!("{} steps", settings.warm_up);
-        let expected = format!("less than the {total} steps of the training");
-        return Err(Error::setting("warm_up", got, expected));
-    }
-    let names: Vec<&[u8]> = pictures.ids().map(str::as_bytes).collect();
-    let hash = Rng::hash(&names.join(&b'\n'));
-    if *state.samples.get_or_insert(hash) != hash || state.step > steps {
-        return Err(Error::OtherSamples);
-    }
     let plan = plan(state, pictures.len());
     let augment = settings.augment.clone();
     let mut batches = Batches::new(pictures.clone(), plan, augment, settings.seed, AHEAD);
@@ -173,6 +157,35 @@ pub fn train(
                 false => End::Stopped,
             });
         }
+    }
+}
+
+impl State {
+    /// Checks that a training on these pictures can begin or go on; the number of its steps.
+    ///
+    /// # Errors
+    /// Those of [`train()`] that are known before the first step.
+    pub fn begin(&mut self, pictures: &Pictures, validation: &Pictures) -> Result<u64> {
+        let settings = &self.settings;
+        let size = [settings.height, settings.width];
+        pictures.check(size)?;
+        validation.check(size)?;
+        if pictures.is_empty() {
+            return Err(Error::setting("training set", "0 pictures", "at least one"));
+        }
+        let steps = settings.steps(pictures.len());
+        let total = steps.saturating_mul(settings.epochs);
+        if settings.warm_up >= total {
+            let got = format!("{} steps", settings.warm_up);
+            let expected = format!("less than the {total} steps of the training");
+            return Err(Error::setting("warm_up", got, expected));
+        }
+        let names: Vec<&[u8]> = pictures.ids().map(str::as_bytes).collect();
+        let hash = Rng::hash(&names.join(&b'\n'));
+        if *self.samples.get_or_insert(hash) != hash || self.step > steps {
+            return Err(Error::OtherSamples);
+        }
+        Ok(total)
     }
 }
 

@@ -1,0 +1,49 @@
+//! What the user can do about an error.
+
+use super::Error;
+
+impl Error {
+    /// What the user can do about it, a sentence without a full stop, where there is more to say than the message says.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Error::MissingFolder { .. } => "give the folder that holds it, or another layout; certiseg data info DIR says which fits".into(),
+            Error::UnknownLayout { .. } => "give the folder that holds it, or call the folders images and masks".into(),
+            Error::AmbiguousLayout { .. } => "name one with --layout".into(),
+            Error::MissingSplit { split, .. } => {
+                format!("write one image name per line into {split}.txt, or name no split to take all images")
+            }
+            Error::Empty { .. } => "images end in .png, .jpg or .jpeg; sub-folders of images/ are splits: name one".into(),
+            Error::SameStem { .. } => "remove or rename one of them".into(),
+            Error::MissingMask { id, .. } => format!("add a mask called {id}, or list the images that have one in a split list"),
+            Error::Truncated { .. } => "copy or download the file again".into(),
+            Error::WrongExtension { .. } => "rename the file".into(),
+            Error::NotAnImage { .. } => "convert it to PNG".into(),
+            Error::SixteenBit { .. } => "save class indices; of Cityscapes take labelIds, not instanceIds".into(),
+            Error::Alpha { .. } => "paint it on the background of your choice and save it as RGB".into(),
+            Error::Oriented { .. } => "save the image as it is shown, without the EXIF orientation, and check it against its mask".into(),
+            Error::MaskNotIndexed { .. } => "save class indices as a palette or grey PNG; black and white masks of two classes are read by --layout kvasir".into(),
+            Error::MaskColours { colours: ..=256, .. } => r#"in a plain folder, give every class its "color": [r, g, b] in classes.json; else save class indices"#.into(),
+            Error::MaskColours { .. } => "more colours than classes: was it smoothed, or is it no mask? save class indices".into(),
+            Error::UnknownColour { .. } => r#"add it as a class's "color" or as "ignore_color"; if the mask holds indices, take the colors out of classes.json"#.into(),
+            Error::TrainIds { .. } => "call the files NAME_gtFine_labelTrainIds.png: these are read as they are".into(),
+            Error::MaskSize { .. } => "make the mask from the very image file, before any resizing".into(),
+            Error::MaskValue { .. } => "check the number of classes, the ignore value, and that the mask holds indices, not colours".into(),
+            Error::MissingArray { name, .. } => format!("save it under that name: numpy.savez(file, {name}=...)"),
+            Error::ArrayType { name, .. } => format!("convert it in numpy before saving: {name}.astype(...)"),
+            Error::FortranOrder { name, .. } => format!("save numpy.ascontiguousarray({name})"),
+            Error::LabelValue { .. } => "name the value that marks unlabelled pixels, for example --ignore -1".into(),
+            Error::Unsupported { hint, .. } => hint.clone(),
+            Error::OtherSamples => "restore the data set and its split list, or start a new training".into(),
+            Error::ImageSize { .. } => "choose another size".into(),
+            Error::NoDevice { .. } => "build with --features gpu (Vulkan) or cuda and see that its driver is installed, or compute on the processor: --device cpu".into(),
+            Error::Diverged { .. } => "lower the learning rate or the temperature; a checkpoint written before is whole".into(),
+            Error::NotACheckpoint { .. } => "copy the file again, or train anew".into(),
+            Error::Tensor { .. } => "write the file again: weights are named, finite F32 tensors of the shapes that the layers say".into(),
+            Error::Format { .. } => "use the version of this program that wrote it".into(),
+            Error::Panic { .. } => "this is a mistake in certiseg, not in the data; report it with all that was printed".into(),
+            Error::File { source, .. } => return source.hint(),
+            _ => return None,
+        };
+        Some(hint)
+    }
+}
