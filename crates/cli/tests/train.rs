@@ -399,3 +399,21 @@ fn generated_data_is_the_same_everywhere_and_never_overwrites() {
         Some(2)
     );
 }
+
+#[cfg(not(any(feature = "gpu", feature = "cuda")))]
+#[test]
+fn a_program_without_a_graphics_card_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = data(dir.path());
+    let run = dir.path().join("run");
+    for (device, words) in [
+        ("gpu", "built without the feature `gpu`"),
+        ("tpu", "cpu, gpu"),
+    ] {
+        let arguments = ["train", "--data", &data, "--out", run.to_str().unwrap()];
+        let output = certiseg(&[&arguments[..], &["--device", device], &SETTINGS].concat());
+        assert_eq!(output.status.code(), Some(2));
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(message.contains(words) && !run.exists(), "{message}");
+    }
+}

@@ -40,7 +40,7 @@ pub mod twin;
 
 pub use gradient::weight_gradient;
 pub use packed::{Activation, After, Packed};
-pub use pointwise::{add_channels, channel_sums, max_min, max_min_backward, sum};
+pub use pointwise::{SHARE, add_channels, channel_sums, max_min, max_min_backward, sum};
 pub use shape::{Conv, Direction, Maps, Wrap};
 pub use simd::{Element, instructions};
 

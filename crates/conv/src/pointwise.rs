@@ -4,8 +4,8 @@ use rayon::prelude::*;
 
 use crate::simd::Element;
 
-/// Maps of fewer entries are not worth a second thread.
-const SHARE: usize = 1 << 14;
+/// Entries of maps that are worth a task of their own.
+pub const SHARE: usize = 1 << 14;
 
 /// Task sizes, in parts of `length` entries.
 fn at_least(length: usize) -> usize {

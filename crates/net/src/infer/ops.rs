@@ -3,12 +3,12 @@
 
 use rayon::prelude::*;
 
+use certiseg_conv::SHARE;
+
 use super::Number;
 use super::plan::Shape;
 use crate::node::{Pooling, ROOT};
 
-/// Entries that are worth a second thread.
-const SHARE: usize = 1 << 14;
 /// Entries that are copied and worked on while they are in the first-level cache.
 const PIECE: usize = 1 << 11;
 

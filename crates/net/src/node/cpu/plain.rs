@@ -3,14 +3,11 @@
 use burn::backend::flex::FlexTensor;
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::{DType, TensorData};
-use certiseg_conv::{self as kernels, Activation, After, Direction, Element, Packed};
+use certiseg_conv::{self as kernels, Activation, After, Direction, Element, Packed, SHARE};
 use rayon::prelude::*;
 
 use super::{Convolution, Layers, buffers};
 use crate::profile::{self, Pass};
-
-/// Entries that are worth a task of their own.
-const SHARE: usize = 1 << 14;
 
 /// A precision that tensors and kernels share.
 trait Real: Element {
