@@ -21,9 +21,10 @@ pub struct Events {
 }
 
 impl Events {
-    /// The file in a run folder with its scalars up to a step; without one it is made. What a
-    /// killed program left of a record at the end is dropped.
-    pub fn open(dir: &Path, step: u64) -> Result<Self> {
+    /// The file in a run folder with its scalars up to a step, those of the epoch that ends with it
+    /// only where that is `done`; without one it is made. What a killed program left of a record at
+    /// the end is dropped.
+    pub fn open(dir: &Path, step: u64, done: bool) -> Result<Self> {
         let path = dir.join(FILE);
         let old = match std::fs::read(&path) {
             Ok(old) => old,
@@ -34,10 +35,15 @@ impl Events {
         };
         let mut kept = Vec::new();
         let mut rest = old.as_slice();
+        let mut last = None;
         while let Some((message, after)) = first_record(rest) {
-            if step_of(message).is_some_and(|at| at <= step) {
+            let at = step_of(message);
+            // the epoch comes behind its last step, under the same number
+            let early = at == Some(step) && at == last && !done;
+            if at.is_some_and(|at| at <= step) && !early {
                 kept.extend(&rest[..rest.len() - after.len()]);
             }
+            last = at;
             rest = after;
         }
         if kept.is_empty() {
@@ -64,6 +70,12 @@ impl Events {
         let message = [time(now()), step, field(5, Wire::Bytes(&summary))].concat();
         let written = self.file.write_all(&record(&message));
         written.with_context(|| format!("cannot write {}", self.path.display()))
+    }
+
+    /// What was added is on disk.
+    pub fn sync(&self) -> Result<()> {
+        let synced = self.file.sync_data();
+        synced.with_context(|| format!("cannot write {}", self.path.display()))
     }
 }
 
@@ -162,7 +174,7 @@ mod tests {
     #[test]
     fn a_torn_tail_and_later_steps_are_dropped() {
         let dir = tempfile::tempdir().unwrap();
-        let mut events = Events::open(dir.path(), 0).unwrap();
+        let mut events = Events::open(dir.path(), 0, true).unwrap();
         for step in [1, 2, 300] {
             let scalar = ("loss".to_owned(), 0.5);
             events.scalars(step, &[scalar]).unwrap();
@@ -180,9 +192,27 @@ mod tests {
         let path = dir.path().join(FILE);
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, &whole[..whole.len() - 5]).unwrap();
-        drop(Events::open(dir.path(), 1000).unwrap());
+        drop(Events::open(dir.path(), 1000, true).unwrap());
         assert_eq!(steps(), (vec![0, 1, 2], 0));
-        drop(Events::open(dir.path(), 1).unwrap());
+        drop(Events::open(dir.path(), 1, true).unwrap());
         assert_eq!(steps(), (vec![0, 1], 0));
+    }
+    #[test]
+    fn an_epoch_that_is_done_again_is_told_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut events = Events::open(dir.path(), 0, true).unwrap();
+        for (step, tag) in [(1, "train/loss"), (2, "train/loss"), (2, "epoch/loss")] {
+            events.scalars(step, &[(tag.to_owned(), 0.5)]).unwrap();
+        }
+        let size = || std::fs::metadata(dir.path().join(FILE)).unwrap().len();
+        let whole = size();
+        drop(Events::open(dir.path(), 2, true).unwrap());
+        assert_eq!(size(), whole);
+        // the checkpoint is from before the end of the epoch
+        let mut events = Events::open(dir.path(), 2, false).unwrap();
+        assert!(size() < whole);
+        let scalar = ("epoch/loss".to_owned(), 0.5);
+        events.scalars(2, &[scalar]).unwrap();
+        assert_eq!(size(), whole);
     }
 }

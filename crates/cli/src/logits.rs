@@ -8,7 +8,7 @@ use certiseg_net::data::LogitsFile;
 
 use crate::fail::Usage;
 use crate::shard::Shard;
-use crate::source::{Item, skip};
+use crate::source::{Item, hash, skip};
 
 /// The images of an npz file that a process is to look at.
 pub struct FileLogits {
@@ -87,6 +87,11 @@ impl FileLogits {
     /// Whether there are labels.
     pub fn labelled(&self) -> bool {
         self.file.has_labels()
+    }
+
+    /// Of the archive's checksums, so that rows of two files do not become one.
+    pub fn hash(&self) -> String {
+        hash(self.file.checksums().as_bytes())
     }
 
     /// Number of classes.

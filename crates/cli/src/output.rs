@@ -1,6 +1,6 @@
 //! Rows to standard output and to a folder: JSON lines, CSV, or a table for people.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufWriter, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-use crate::fail;
+use crate::fail::{self, Usage};
 
 /// The head of a run of this program.
 pub fn head<S>(settings: S) -> Head<S> {
@@ -183,16 +183,19 @@ impl Partial {
             make_dir(dir)?;
         }
         let beside = Rows::beside(path);
-        let open = || {
-            let Some(after) = after else {
-                return File::create(&beside);
-            };
-            let mut file = OpenOptions::new().write(true).open(&beside)?;
-            file.set_len(after)?;
-            file.seek(SeekFrom::End(0))?;
-            Ok(file)
-        };
-        let file = open().with_context(|| format!("cannot write {}", beside.display()))?;
+        let wrong = || format!("cannot write {}", beside.display());
+        let mut options = OpenOptions::new();
+        // not cut before it is ours
+        let options = options.write(true).create(after.is_none()).truncate(false);
+        let mut file = options.open(&beside).with_context(wrong)?;
+        let taken = matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+        // or finished between these lines: then this is its result
+        if taken || !beside.exists() {
+            let message = format!("another run writes {}", beside.display());
+            return Err(Usage::error(message, "wait for it, or name another --out"));
+        }
+        file.set_len(after.unwrap_or(0)).with_context(wrong)?;
+        file.seek(SeekFrom::End(0)).with_context(wrong)?;
         Ok(Self {
             writer: Some(BufWriter::new(file)),
             beside,

@@ -13,7 +13,8 @@
 //! The checkpoint comes last: a program killed between two files does the epoch once more, to the
 //! same bits, and writes them again. What is beyond the checkpoint is cut off on resume.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -97,7 +98,7 @@ pub struct RunFolder {
 impl RunFolder {
     /// Refuses a folder that holds a run already, and one that cannot be written.
     pub fn check_new(dir: &Path) -> Result<()> {
-        let files = [CHECKPOINT, MODEL, CONFIG, METRICS];
+        let files = [CHECKPOINT, MODEL, BEST, CONFIG, ENV, METRICS];
         let Some(file) = files.into_iter().find(|file| dir.join(file).exists()) else {
             return Ok(());
         };
@@ -118,21 +119,39 @@ impl RunFolder {
         Ok(load_training(&dir.join(CHECKPOINT))?)
     }
 
-    /// Opens the folder of a training, new or gone on with, for one session. A checkpoint is
-    /// written at least once per `every`.
-    pub fn open(dir: &Path, state: &State, session: Session, every: Duration) -> Result<Self> {
+    /// Opens the folder of a training, new or `resumed`, for one session. A checkpoint is written at
+    /// least once per `every`.
+    pub fn open(
+        dir: &Path,
+        state: &State,
+        resumed: bool,
+        session: Session,
+        every: Duration,
+    ) -> Result<Self> {
         make_dir(dir)?;
         let lock = dir.join(LOCK);
         let lock =
             File::create(&lock).with_context(|| format!("cannot write {}", lock.display()))?;
-        if lock.try_lock().is_err() {
+        if let Err(TryLockError::WouldBlock) = lock.try_lock() {
             let message = format!("another training writes into {}", dir.display());
             return Err(Usage::error(message, "wait for it, or name another folder"));
+        }
+        // what was found before the folder was ours may be old: pictures were read in between
+        if !resumed {
+            Self::check_new(dir)?;
+        } else if Self::training(dir).map(|now| (now.epoch, now.step))? != (state.epoch, state.step)
+        {
+            let message = format!("another training has gone on in {}", dir.display());
+            return Err(Usage::error(message, "give the same command again"));
         }
         let mut sessions: Vec<Session> = match std::fs::read(dir.join(ENV)) {
             Ok(text) => serde_json::from_slice(&text)
                 .with_context(|| format!("in {}", dir.join(ENV).display()))?,
-            Err(_) => Vec::new(),
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            Err(error) => {
+                let message = format!("cannot read {}", dir.join(ENV).display());
+                return Err(error).context(message);
+            }
         };
         if let Some(first) = sessions.first() {
             let now = (&session.train, &session.validation);
@@ -153,7 +172,7 @@ impl RunFolder {
             dir: dir.to_owned(),
             metrics,
             sessions,
-            events: Events::open(dir, step)?,
+            events: Events::open(dir, step, state.step == 0)?,
             every,
             saved: Instant::now(),
             _lock: lock,
@@ -227,6 +246,8 @@ impl RunFolder {
 
     /// Stores all that going on needs.
     pub fn checkpoint(&mut self, state: &State) -> Result<()> {
+        // what is cut off on resume must be there first
+        self.events.sync()?;
         save_training(&self.dir.join(CHECKPOINT), state)?;
         self.saved = Instant::now();
         Ok(())
@@ -258,7 +279,7 @@ fn origin(state: &State) -> Origin {
 fn read_metrics(path: &Path, epoch: u64) -> Result<Vec<Metrics>> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
     let mut kept = Vec::new();
@@ -314,4 +335,56 @@ fn table(metrics: &[Metrics]) -> String {
         lines += &(cells.join(",") + "\n");
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use certiseg_net::train::Train;
+
+    use super::*;
+
+    fn session() -> Session {
+        let train = DataOf {
+            pictures: 1,
+            sha256: "0".into(),
+        };
+        Session {
+            program: "certiseg".into(),
+            commit: None,
+            started_unix_seconds: 0,
+            from_epoch: 0,
+            from_step: 0,
+            machine: "none".into(),
+            processor: None,
+            threads: 1,
+            instructions: None,
+            device: "cpu".into(),
+            seed: 0,
+            train,
+            validation: None,
+        }
+    }
+
+    #[test]
+    fn a_folder_that_changed_while_pictures_were_read_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = |state: &State, resumed| {
+            let opened = RunFolder::open(dir.path(), state, resumed, session(), Duration::ZERO);
+            opened.map(drop).map_err(|error| error.to_string())
+        };
+        let state = State::start(Train::default()).unwrap();
+        open(&state, false).unwrap();
+        // two that had both found it empty
+        let error = open(&state, false).unwrap_err();
+        assert!(error.contains("holds a checkpoint"), "{error}");
+        // two that had both read the same checkpoint
+        let further = State {
+            epoch: 1,
+            ..state.clone()
+        };
+        save_training(&dir.path().join(CHECKPOINT), &further).unwrap();
+        let error = open(&state, true).unwrap_err();
+        assert!(error.contains("gone on"), "{error}");
+        open(&further, true).unwrap();
+    }
 }

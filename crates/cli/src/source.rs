@@ -82,8 +82,11 @@ pub fn pixels(height: usize, width: usize) -> String {
 pub struct Pictures {
     /// The model.
     pub model: Model,
-    /// Of its file, so that rows of two models do not become one (FNV-1a, against accidents only).
+    /// Of its file, so that rows of two models do not become one.
     pub hash: String,
+    /// Of the names of all pictures and the sizes of their files, so that rows of two data sets do
+    /// not become one.
+    pub data_hash: String,
     /// Height and width of the pictures.
     pub size: [usize; 2],
     /// How they are resized.
@@ -121,14 +124,14 @@ impl Pictures {
         }
         entries.truncate(args.limit.map_or(usize::MAX, |limit| limit as usize));
         let all = entries.len();
+        let data_hash = listing_hash(&entries)?;
         if let Some(shard) = shard {
             let mut index = 0..;
             entries.retain(|_| index.next().is_some_and(|index| shard.has(index)));
         }
-        let bytes = std::fs::read(path);
-        let bytes = bytes.with_context(|| format!("cannot read {}", path.display()))?;
         Ok(Self {
-            hash: format!("{:016x}", Rng::hash(&bytes)),
+            hash: file_hash(path)?,
+            data_hash,
             model,
             size,
             filter: filter.unwrap_or(Filter::Bilinear),
@@ -171,6 +174,32 @@ impl Pictures {
         }
         Ok(self.ready.pop_front())
     }
+}
+
+/// Of the bytes of a file.
+pub fn file_hash(path: &Path) -> Result<String> {
+    let bytes = std::fs::read(path);
+    let bytes = bytes.with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(hash(&bytes))
+}
+
+/// Of anything, as text (FNV-1a, against accidents only).
+pub fn hash(bytes: &[u8]) -> String {
+    format!("{:016x}", Rng::hash(bytes))
+}
+
+/// Of names and sizes: to read all pictures in each process would take too long.
+fn listing_hash(entries: &[Entry]) -> Result<String> {
+    let mut text = String::new();
+    for entry in entries {
+        text += &format!("{:?}", entry.id);
+        for path in [Some(&entry.image), entry.mask.as_ref()] {
+            let size = path.map(std::fs::metadata).transpose();
+            let size = size.with_context(|| format!("cannot read a file of {}", entry.id))?;
+            text += &format!(" {:?}", size.map(|file| file.len()));
+        }
+    }
+    Ok(hash(text.as_bytes()))
 }
 
 /// How many of the images are there already; an error where they are not the first ones.

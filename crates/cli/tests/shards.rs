@@ -308,6 +308,80 @@ fn shards_of_two_models_at_one_place_are_refused() {
     refused(&["merge", text(&out)], &["settings.model_hash is"]);
 }
 
+#[test]
+fn shards_of_two_data_sets_at_one_place_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, again) = (dir.path().join("out"), dir.path().join("again"));
+    let region = dir.path().join("region.png");
+    let all = image::GrayImage::from_pixel(5, 4, [9].into());
+    all.save(&region).unwrap();
+    let path = logits(dir.path());
+    let certify = |shard: &str, out: &Path| {
+        let base = ["certify", "--logits", &path, "--lipschitz", "1"];
+        let more = [
+            "--region",
+            text(&region),
+            "--shard",
+            shard,
+            "--out",
+            text(out),
+        ];
+        stdout(&[&base[..], &more].concat());
+    };
+    certify("0/2", &out);
+    certify("0/2", &again);
+    let mut part = all.clone();
+    part.put_pixel(0, 0, [0].into());
+    part.save(&region).unwrap();
+    certify("1/2", &out);
+    refused(&["merge", text(&out)], &["settings.region_hash is"]);
+    all.save(&region).unwrap();
+    // as many images, other numbers
+    let values: Vec<f32> = (0..7 * 3 * 20).map(|at| (at % 7) as f32).collect();
+    let npz = Npz::new().logits([7, 3, 4, 5], &values);
+    npz.labels([7, 4, 5], &[0; 140]).write(Path::new(&path));
+    certify("1/2", &again);
+    refused(&["merge", text(&again)], &["settings.data_hash is"]);
+
+    // as many pictures, one with another name: it would belong to another shard
+    let model = untrained_model(dir.path());
+    let data = folder_data(dir.path(), "data", 3);
+    let out = dir.path().join("pictures");
+    let eval = |shard: &str| {
+        let base = ["eval", "--model", text(&model), "--data", text(&data)];
+        stdout(&[&base[..], &["--shard", shard, "--out", text(&out)]].concat());
+    };
+    eval("0/2");
+    for folder in ["images", "masks"] {
+        let folder = data.join(folder);
+        let files = fs::read_dir(&folder).unwrap();
+        let last = files.map(|file| file.unwrap().path()).max().unwrap();
+        let suffix = last.extension().unwrap().to_str().unwrap();
+        fs::rename(&last, folder.join(format!("_first.{suffix}"))).unwrap();
+    }
+    eval("1/2");
+    refused(&["merge", text(&out)], &["settings.data_hash is"]);
+}
+
+#[test]
+fn two_runs_do_not_write_one_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let path = logits(dir.path());
+    let base = ["eval", "--logits", &path, "--out", text(&out)];
+    fs::create_dir(&out).unwrap();
+    let beside = out.join("rows.jsonl.partial");
+    fs::write(&beside, "of another run").unwrap();
+    let held = fs::File::open(&beside).unwrap();
+    held.lock().unwrap();
+    for resume in [&[][..], &["--resume"]] {
+        refused(&[&base[..], resume].concat(), &["another run writes"]);
+        assert_eq!(fs::read_to_string(&beside).unwrap(), "of another run");
+    }
+    drop(held);
+    stdout(&base);
+}
+
 /// A run of which the first `keep` lines, and a piece of the next, were left.
 fn torn(whole: &Path, keep: usize, piece: usize) {
     let content = fs::read_to_string(whole).unwrap();

@@ -49,6 +49,15 @@ impl Parameters {
         Self { raw, running }
     }
 
+    /// Whether all running statistics have their start values.
+    pub fn is_unobserved(&self, nodes: &[Node]) -> bool {
+        let mut slots = slots(nodes).into_iter();
+        slots.all(|slot| match (slot.running, self.running.get(&slot.name)) {
+            (Some(start), Some(values)) => values.iter().all(|&value| value == start),
+            _ => true,
+        })
+    }
+
     /// Names and lengths of all tensors: (raw, running).
     pub fn lengths(nodes: &[Node]) -> (BTreeMap<String, usize>, BTreeMap<String, usize>) {
         let slots = slots(nodes);

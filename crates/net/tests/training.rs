@@ -341,6 +341,78 @@ fn validation_may_be_rare_but_comes_last() {
     assert!(validated[0].1.contains_key(&Measure::CRPA.to_string()));
 }
 
+/// Largest difference of two running statistics, relative to the largest of the second.
+fn apart(a: &State, b: &State) -> f32 {
+    let of = |state: &State| -> Vec<f32> {
+        let values = state.parameters.running.values();
+        values.flatten().copied().collect()
+    };
+    let (a, b) = (of(a), of(b));
+    let most = b.iter().fold(0.0f32, |most, b| most.max(b.abs()));
+    let pairs = a.iter().zip(&b);
+    pairs.fold(0.0f32, |most, (a, b)| most.max((a - b).abs())) / most
+}
+
+#[test]
+fn only_the_first_batch_of_a_first_step_sets_the_running_statistics() {
+    let after_one_step = |accumulate| {
+        let (settings, samples) = tiny(1);
+        let mut state = State::start(Train {
+            batch: 2,
+            accumulate,
+            mean_decay: 0.999,
+            ..settings
+        })
+        .unwrap();
+        let (training, validation) = (kept(&samples), some(&samples, 2));
+        train(&mut state, &training, &validation, CPU, &mut |_, _| {
+            ControlFlow::Break(())
+        })
+        .unwrap();
+        state
+    };
+    let (one, four) = (after_one_step(1), after_one_step(4));
+    assert!(apart(&four, &one) < 0.01, "{}", apart(&four, &one));
+}
+
+#[test]
+fn patience_ends_after_a_validation() {
+    let (settings, samples) = tiny(20);
+    let settings = Train {
+        // nothing changes
+        rate: 1e-30,
+        last_rate: 1e-30,
+        mean_decay: 0.0,
+        validation: Validation {
+            every: 4,
+            patience: 3,
+            best: "accuracy".parse().unwrap(),
+            ..Validation::default()
+        },
+        ..settings
+    };
+    let mut state = State::start(settings).unwrap();
+    let mut last = None;
+    let ended = train(
+        &mut state,
+        &kept(&samples),
+        &some(&samples, 2),
+        CPU,
+        &mut |_, event| {
+            if let Event::Epoch {
+                epoch, evaluation, ..
+            } = event
+            {
+                last = Some((epoch, evaluation.is_some()));
+            }
+            ControlFlow::Continue(())
+        },
+    );
+    assert_eq!(ended.unwrap(), End::Early);
+    let (epoch, validated) = last.unwrap();
+    assert!(validated && epoch % 4 == 0, "ended in epoch {epoch}");
+}
+
 #[test]
 fn fine_tuning_begins_with_the_parameters_of_another_training() {
     let (settings, samples) = tiny(1);
@@ -353,6 +425,17 @@ fn fine_tuning_begins_with_the_parameters_of_another_training() {
     let second = State::start_from(settings.clone(), &first).unwrap();
     assert_eq!(&second.parameters, first.average.as_ref().unwrap());
     assert_eq!((second.epoch, second.moments.steps), (0, 0));
+    // what it has seen is moved by the first batches, not forgotten
+    let mut third = State::start_from(
+        Train {
+            mean_decay: 0.999,
+            ..settings.clone()
+        },
+        &first,
+    )
+    .unwrap();
+    finish(&mut third, &samples);
+    assert!(apart(&third, &second) < 0.05, "{}", apart(&third, &second));
     let wider = Train {
         network: Architecture {
             size: Size::S,

@@ -93,7 +93,7 @@ impl Train {
         let session = session(&state, train, validation_of, &self.device);
         interrupt::listen()?;
         let every = Duration::from_secs(self.checkpoint_every);
-        let folder = RunFolder::open(&out, &state, session, every)?;
+        let folder = RunFolder::open(&out, &state, self.resume.is_some(), session, every)?;
         run(
             &mut state,
             &Arc::new(training),

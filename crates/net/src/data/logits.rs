@@ -14,6 +14,7 @@ const LABELS: &str = "labels";
 /// The images of an archive, in order. Ends after the first error.
 pub struct LogitsFile {
     path: PathBuf,
+    checksums: String,
     logits: Array,
     labels: Option<Array>,
     ignore: i64,
@@ -84,12 +85,18 @@ impl LogitsFile {
         }
         Ok(Self {
             path: path.into(),
+            checksums: archive.checksums()?,
             logits,
             labels,
             ignore,
             shape,
             next: 0,
         })
+    }
+
+    /// Name, size and checksum of every array, as the archive states them.
+    pub fn checksums(&self) -> &str {
+        &self.checksums
     }
 
     /// K, H, W.

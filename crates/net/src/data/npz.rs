@@ -48,6 +48,18 @@ impl Archive {
         names.filter_map(Result::transpose).collect()
     }
 
+    /// Name, size and checksum of every entry, as the archive states them.
+    pub(super) fn checksums(&mut self) -> Result<String> {
+        let mut all = String::new();
+        for index in 0..self.zip.len() {
+            let entry = self.zip.by_index_raw(index);
+            let entry = entry.map_err(|error| broken(&self.path, error))?;
+            let name = entry.name().map_err(|error| broken(&self.path, error))?;
+            all += &format!("{name:?} {} {:08x}\n", entry.size(), entry.crc32());
+        }
+        Ok(all)
+    }
+
     /// The array called `name` at its first number, `None` if there is none.
     ///
     /// # Errors

@@ -172,11 +172,13 @@ impl State {
         best
     }
 
-    /// Whether the best network is as many epochs old as the settings have patience for.
+    /// Whether the best network is as many epochs old as the settings have patience for; known
+    /// after a validation only.
     pub fn is_stale(&self) -> bool {
-        let patience = self.settings.validation.patience;
+        let validation = &self.settings.validation;
         let age = self.best.map_or(0, |best| self.epoch - best.epoch);
-        patience > 0 && age >= patience && self.step == 0
+        let known = self.step == 0 && self.epoch.is_multiple_of(validation.every);
+        validation.patience > 0 && age >= validation.patience && known
     }
 
     pub(super) fn diverged(&self, loss: f64) -> Error {

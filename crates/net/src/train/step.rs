@@ -96,10 +96,11 @@ impl State {
         let data = TensorData::new(batch.images.clone(), [count, 3, height, width]);
         let images = Tensor::from_data(data, on(&device, DType::F32));
 
-        // the first batch sets the running statistics, later ones move them
-        let decay = match self.moments.steps {
-            0 => 0.0,
-            _ => settings.mean_decay,
+        // the first batch sets the running statistics, later ones move them, and those of another
+        // training
+        let decay = match self.moments.steps == 0 && self.parameters.is_unobserved(nodes) {
+            true => 0.0,
+            false => settings.mean_decay,
         };
         let mut centering = Centering {
             running: &mut self.parameters.running,

@@ -25,7 +25,7 @@ use crate::output::{Format, head, make_dir};
 use crate::progress::Progress;
 use crate::region::Region;
 use crate::run::{Run, RunArgs};
-use crate::source::DataArgs;
+use crate::source::{DataArgs, file_hash};
 
 /// Flags of the verb.
 #[derive(Args, Debug)]
@@ -110,6 +110,7 @@ struct Settings<'a> {
     size: Option<[usize; 2]>,
     filter: Option<String>,
     logits: Option<&'a Path>,
+    data_hash: String,
     norm: Norm,
     eps: &'a [Budget],
     metrics: &'a [Metric],
@@ -120,8 +121,10 @@ struct Settings<'a> {
     classes: usize,
     eta: Option<f64>,
     head: Option<&'a Path>,
+    head_hash: Option<String>,
     dimension: Option<usize>,
     region: Option<&'a Path>,
+    region_hash: Option<String>,
     dataset: bool,
     curve: Option<u16>,
 }
@@ -158,6 +161,7 @@ impl Certify {
             size: pictures.map(|p| p.size),
             filter: pictures.map(|p| p.filter.to_string()),
             logits: self.logits.as_deref(),
+            data_hash: source.data_hash(),
             norm: self.norm,
             eps: &budgets,
             metrics: &metrics,
@@ -168,8 +172,10 @@ impl Certify {
             classes: source.classes(),
             eta: self.logits.as_ref().map(|_| self.eta),
             head: self.head.as_deref(),
+            head_hash: self.head.as_deref().map(file_hash).transpose()?,
             dimension: self.dimension,
             region: self.region.as_deref(),
+            region_hash: self.region.as_deref().map(file_hash).transpose()?,
             dataset: self.dataset,
             curve: self.curve,
         };

@@ -108,6 +108,14 @@ impl Source {
         }
     }
 
+    /// Of the data, against accidents.
+    pub fn data_hash(&self) -> String {
+        match self {
+            Source::Model { pictures, .. } => pictures.data_hash.clone(),
+            Source::File { file, .. } => file.hash(),
+        }
+    }
+
     /// Images to certify.
     pub fn len(&self) -> usize {
         match self {

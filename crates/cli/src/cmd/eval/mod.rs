@@ -60,6 +60,7 @@ struct Settings<'a> {
     size: Option<[usize; 2]>,
     filter: Option<String>,
     logits: Option<&'a Path>,
+    data_hash: String,
     ignore: Option<i64>,
     limit: Option<u32>,
     images: usize,
@@ -96,6 +97,7 @@ impl Eval {
             size: pictures.map(|p| p.size),
             filter: pictures.map(|p| p.filter.to_string()),
             logits: self.logits.as_deref(),
+            data_hash: source.data_hash(),
             ignore: self.data.ignore,
             limit: self.data.limit,
             images: source.all(),
@@ -206,6 +208,13 @@ impl Source {
         match self {
             Source::Model { pictures, .. } => pictures.all,
             Source::File(file) => file.all(),
+        }
+    }
+
+    fn data_hash(&self) -> String {
+        match self {
+            Source::Model { pictures, .. } => pictures.data_hash.clone(),
+            Source::File(file) => file.hash(),
         }
     }
 
