@@ -470,6 +470,23 @@ fn a_warm_up_longer_than_the_training_is_refused() {
 }
 
 #[test]
+fn patience_without_a_validation_set_is_refused() {
+    let (settings, samples) = tiny(1);
+    let mut state = State::start(Train {
+        validation: Validation {
+            patience: 3,
+            ..Validation::default()
+        },
+        ..settings
+    })
+    .unwrap();
+    let error = state.begin(&some(&samples, 2), &some(&samples, 0));
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("validation.patience is 3"), "{error}");
+    state.begin(&some(&samples, 2), &some(&samples, 1)).unwrap();
+}
+
+#[test]
 fn training_lowers_the_loss() {
     let (settings, samples) = tiny(4);
     let mut state = State::start(settings).unwrap();

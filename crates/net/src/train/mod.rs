@@ -173,6 +173,11 @@ impl State {
         if pictures.is_empty() {
             return Err(Error::setting("training set", "0 pictures", "at least one"));
         }
+        if validation.is_empty() && settings.validation.patience > 0 {
+            let got = settings.validation.patience.to_string();
+            let expected = "0 without a validation set: nothing says which network is best";
+            return Err(Error::setting("validation.patience", got, expected));
+        }
         let steps = settings.steps(pictures.len());
         let total = steps.saturating_mul(settings.epochs);
         if settings.warm_up >= total {
