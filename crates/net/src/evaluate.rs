@@ -28,18 +28,12 @@ impl Measure {
         eps: Some(0.1),
     };
 
-    /// Whether a network of so many classes has it.
+    /// Whether a network of so many classes has it; `field` is the setting that names it.
     ///
     /// # Errors
     /// [`Error::Setting`].
-    pub fn check(self, classes: usize) -> Result<()> {
-        let refuse = |expected: String| {
-            Err(Error::setting(
-                "validation.measures",
-                self.to_string(),
-                expected,
-            ))
-        };
+    pub fn check(self, field: &str, classes: usize) -> Result<()> {
+        let refuse = |expected| Err(Error::setting(field, self.to_string(), expected));
         match self.metric.check(classes) {
             Err(error) => refuse(format!("a class of the network ({error})")),
             Ok(()) if self.eps.is_none() && !self.metric.needs_labels() => {
@@ -159,7 +153,7 @@ pub fn evaluate(
         .collect::<std::result::Result<_, _>>()?;
     let mut gathered = Vec::with_capacity(measures.len());
     for &measure in measures {
-        measure.check(classes)?;
+        measure.check("measures", classes)?;
         gathered.push(match measure.eps {
             None => Gathered::Clean(pool(measure.metric)?),
             Some(eps) => Gathered::Certified(Budget::new(eps)?, Vec::new()),
@@ -240,7 +234,7 @@ mod tests {
 
     #[test]
     fn measures_without_a_meaning_are_refused() {
-        let check = |name: &str| name.parse::<Measure>().unwrap().check(2);
+        let check = |name: &str| name.parse::<Measure>().unwrap().check("best", 2);
         assert!(check("iou:1").is_ok() && check("stability@0.1").is_ok());
         let error = check("iou:2").unwrap_err().to_string();
         assert!(

@@ -212,8 +212,9 @@ impl Train {
     /// What depends on the number of classes.
     fn check_classes(&self) -> Result<()> {
         let classes = self.network.classes;
-        for measure in self.validation.all() {
-            measure.check(classes)?;
+        self.validation.best.check("validation.best", classes)?;
+        for measure in &self.validation.measures {
+            measure.check("validation.measures", classes)?;
         }
         let weights = format!("{:?}", self.class_weights);
         let usable = |w: &f32| (0.0..f32::INFINITY).contains(w);
@@ -318,8 +319,9 @@ mod tests {
         assert_eq!(refused(|s| s.average = 1.0), "average");
         assert_eq!(refused(|s| s.validation.every = 0), "validation.every");
         let no_class = "iou:2@0.1".parse().unwrap();
+        assert_eq!(refused(|s| s.validation.best = no_class), "validation.best");
         assert_eq!(
-            refused(|s| s.validation.best = no_class),
+            refused(|s| s.validation.measures = vec![no_class]),
             "validation.measures"
         );
         let no_weight = Mixed {
