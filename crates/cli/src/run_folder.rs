@@ -115,6 +115,10 @@ impl RunFolder {
             let message = format!("--resume {} is a file", dir.display());
             return Err(Usage::error(message, "give the run folder that holds it"));
         }
+        if !dir.join(CHECKPOINT).exists() {
+            let message = format!("{} holds no {CHECKPOINT} to go on from", dir.display());
+            return Err(Usage::error(message, "give the --out of a training"));
+        }
         Ok(load_training(&dir.join(CHECKPOINT))?)
     }
 

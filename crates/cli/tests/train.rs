@@ -118,6 +118,19 @@ fn ctrl_c_leaves_a_usable_checkpoint_and_resume_goes_on() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("not those this training began with"));
     certiseg_net::checkpoint::save_training(&checkpoint, &other).unwrap();
 
+    // nor is one that is elsewhere
+    let mut moved = other.clone();
+    moved.settings.data.dir = "elsewhere".into();
+    certiseg_net::checkpoint::save_training(&checkpoint, &moved).unwrap();
+    let output = certiseg(&["train", "--resume", run.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        words.contains("not in elsewhere") && words.contains("where the training was started"),
+        "{words}"
+    );
+    certiseg_net::checkpoint::save_training(&checkpoint, &other).unwrap();
+
     let before = certiseg_net::checkpoint::load_training(&checkpoint).unwrap();
     let mut shorter = before.clone();
     // two epochs more, not two thousand
