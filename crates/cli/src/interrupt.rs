@@ -1,6 +1,7 @@
 //! Ctrl-C: the first asks the work to stop at its next step, the second ends the program at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -8,13 +9,20 @@ use crate::fail::STOPPED;
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
+/// `timeout` and others signal the program and its group: what comes so soon is the same wish.
+const ONE_WISH: Duration = Duration::from_millis(500);
+
 /// Listens from now on.
 pub fn listen() -> Result<()> {
-    ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::SeqCst) {
-            std::process::exit(i32::from(STOPPED));
+    let mut first = None;
+    ctrlc::set_handler(move || match first {
+        None => {
+            first = Some(Instant::now());
+            STOP.store(true, Ordering::SeqCst);
+            say!("stopping at the next step; Ctrl-C once more ends at once");
         }
-        say!("stopping at the next step; Ctrl-C once more ends at once");
+        Some(at) if at.elapsed() >= ONE_WISH => std::process::exit(i32::from(STOPPED)),
+        Some(_) => {}
     })?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::fail::Usage;
-use crate::output::{print_line, table};
+use crate::output::print_line;
 
 /// Name and settings (TOML, whose first line says what it is).
 const PRESETS: &[(&str, &str)] = &[
@@ -42,6 +42,10 @@ const PRESETS: &[(&str, &str)] = &[
         include_str!("../presets/001-code-cityscapes.toml"),
     ),
     (
+        "001-code-cityscapes-allnet",
+        include_str!("../presets/001-code-cityscapes-allnet.toml"),
+    ),
+    (
         "002-cityscapes",
         include_str!("../presets/002-cityscapes.toml"),
     ),
@@ -60,16 +64,15 @@ pub fn find(name: &str) -> Result<String> {
 
 /// Prints their names and what they are.
 pub fn print() -> Result<ExitCode> {
-    let rows = PRESETS.iter().map(|(name, text)| {
+    let widest = PRESETS.iter().map(|(name, _)| name.len()).max();
+    let width = widest.unwrap_or_default();
+    for (name, text) in PRESETS {
         let first = text.lines().next().unwrap_or_default();
-        vec![
-            (*name).to_owned(),
-            first.trim_start_matches("# ").to_owned(),
-        ]
-    });
-    let header = ["preset", "what"].map(str::to_owned);
-    let table = table(&header, &rows.collect::<Vec<_>>());
-    print_line(&table)?;
+        print_line(&format!(
+            "{name:width$}  {}",
+            first.trim_start_matches("# ")
+        ))?;
+    }
     print_line(
         "certiseg train --preset NAME --data DIR --out RUN; every setting can be overridden with --set",
     )?;
@@ -93,6 +96,27 @@ mod tests {
                 assert_eq!(resolved.network.classes, classes.count, "{name}");
             }
             assert!(data.validation.is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_code_of_paper_001_has_four_trainings_and_turns_no_hues() {
+        let code: Vec<_> = PRESETS
+            .iter()
+            .filter(|(name, _)| name.starts_with("001-code"))
+            .collect();
+        // experiments/train.sh of the release
+        assert_eq!(code.len(), 4);
+        for (name, text) in code {
+            let settings = crate::settings::read(Some(text), &[]).unwrap();
+            let augment = settings.augment;
+            // ExtColorJitter(brightness=0.5, contrast=0.5, saturation=0.5)
+            let jitter = if name.contains("kvasir") { 0.0 } else { 0.5 };
+            let colours = [augment.brightness, augment.contrast, augment.saturation];
+            assert_eq!((colours, augment.hue), ([jitter; 3], 0.0), "{name}");
+            // --sigma_train
+            let noise = if name.contains("allnet") { 0.2 } else { 0.0 };
+            assert_eq!(augment.noise, noise, "{name}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use serde_json::json;
 
 /// How progress is shown.
@@ -233,10 +233,13 @@ impl Training {
 }
 
 fn bar(what: &str, total: u64) -> ProgressBar {
-    let template = "{prefix} [{bar:32}] {pos}/{len}  {per_sec}  eta {eta}  {msg}";
+    let template = "{prefix} [{bar:32}] {pos}/{len}  {rate}  eta {eta}  {msg}";
     let bar = ProgressBar::new(total);
     if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style.progress_chars("=> "));
+        let rate = |state: &ProgressState, line: &mut dyn std::fmt::Write| {
+            let _ = write!(line, "{:.2}/s", state.per_sec());
+        };
+        bar.set_style(style.with_key("rate", rate).progress_chars("=> "));
     }
     bar.set_prefix(what.to_owned());
     bar

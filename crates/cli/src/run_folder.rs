@@ -116,6 +116,10 @@ impl RunFolder {
             let message = format!("--resume {} is a file", dir.display());
             return Err(Usage::error(message, "give the run folder that holds it"));
         }
+        if !dir.join(CHECKPOINT).exists() {
+            let message = format!("{} holds no {CHECKPOINT} to go on from", dir.display());
+            return Err(Usage::error(message, "give the --out of a training"));
+        }
         Ok(load_training(&dir.join(CHECKPOINT))?)
     }
 
@@ -304,6 +308,8 @@ fn columns(found: &Evaluation) -> Vec<(String, Option<f64>)> {
             columns.push((name.clone(), value));
         }
     }
+    let means = found.clean_means.iter();
+    columns.extend(means.map(|(name, &value)| (format!("mean {name}"), value)));
     columns.push(("lipschitz".to_owned(), Some(found.lipschitz)));
     columns
 }

@@ -367,7 +367,11 @@ fn trainings() {
     refused(&["train", "--out", text(&run)], &["--data"], Some(&run));
     refused(
         &["train", "--resume", text(&run)],
-        &["checkpoint.safetensors"],
+        &["checkpoint.safetensors", "--out of a training"],
         None,
+    );
+    train(
+        &["--set", "validation.best=iou:9@0.1"],
+        &["validation.best is iou:9@0.1"],
     );
 }

@@ -100,6 +100,32 @@ fn verify_passes_fails_or_is_strict() {
 }
 
 #[test]
+fn split_lists_that_name_nothing_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = data(dir.path());
+    for (list, words) in [
+        (&b"# nothing yet\n"[..], "no images in"),
+        (b"b\xe4r\n", "valid UTF-8"),
+        (b"other\n", "image other is not in"),
+    ] {
+        fs::write(data.join("test.txt"), list).unwrap();
+        let (said, code) = told(&["data", "verify", text(&data)]);
+        assert!(said.contains(words) && code == 1, "{said}");
+    }
+    // not called as a split list is
+    fs::write(data.join("notes.txt"), "b\n").unwrap();
+    fs::write(data.join("test.txt"), "0\n").unwrap();
+    assert_eq!(told(&["data", "verify", text(&data)]).1, 0);
+    // of a variable of the shell that is not set
+    let output = certiseg(&["data", "verify", text(&data), "--split", ""]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("no split \"\"") && output.status.code() == Some(2),
+        "{said}"
+    );
+}
+
+#[test]
 fn many_of_a_kind_are_counted() {
     let dir = tempfile::tempdir().unwrap();
     let data = data(dir.path());

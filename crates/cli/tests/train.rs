@@ -88,7 +88,7 @@ fn ctrl_c_leaves_a_usable_checkpoint_and_resume_goes_on() {
         "--set",
         "epochs=2000",
     ];
-    let mut child = Command::new(env!("CARGO_BIN_EXE_certiseg"))
+    let child = Command::new(env!("CARGO_BIN_EXE_certiseg"))
         .args([base.as_slice(), &SETTINGS].concat())
         .stderr(Stdio::piped())
         .spawn()
@@ -99,11 +99,20 @@ fn ctrl_c_leaves_a_usable_checkpoint_and_resume_goes_on() {
     while !checkpoint.exists() && start.elapsed() < Duration::from_secs(120) {
         std::thread::sleep(Duration::from_millis(20));
     }
-    let interrupted = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status();
-    assert!(interrupted.unwrap().success());
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    // twice at once, as `timeout` does: one wish
+    for signal in ["-TERM", "-INT"] {
+        let interrupted = Command::new("kill")
+            .args([signal, &child.id().to_string()])
+            .status();
+        assert!(interrupted.unwrap().success());
+    }
+    let stopped = child.wait_with_output().unwrap();
+    assert_eq!(stopped.status.code(), Some(130));
+    let words = String::from_utf8_lossy(&stopped.stderr);
+    assert!(
+        words.contains("go on with: certiseg train --resume"),
+        "{words}"
+    );
     let model = run.join("model.safetensors");
     stdout(&["audit", "--model", model.to_str().unwrap()]);
 
@@ -116,6 +125,19 @@ fn ctrl_c_leaves_a_usable_checkpoint_and_resume_goes_on() {
     let output = certiseg(&["train", "--resume", run.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("not those this training began with"));
+    certiseg_net::checkpoint::save_training(&checkpoint, &other).unwrap();
+
+    // nor is one that is elsewhere
+    let mut moved = other.clone();
+    moved.settings.data.dir = "elsewhere".into();
+    certiseg_net::checkpoint::save_training(&checkpoint, &moved).unwrap();
+    let output = certiseg(&["train", "--resume", run.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        words.contains("not in elsewhere") && words.contains("where the training was started"),
+        "{words}"
+    );
     certiseg_net::checkpoint::save_training(&checkpoint, &other).unwrap();
 
     let before = certiseg_net::checkpoint::load_training(&checkpoint).unwrap();

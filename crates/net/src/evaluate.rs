@@ -28,18 +28,12 @@ impl Measure {
         eps: Some(0.1),
     };
 
-    /// Whether a network of so many classes has it.
+    /// Whether a network of so many classes has it; `field` is the setting that names it.
     ///
     /// # Errors
     /// [`Error::Setting`].
-    pub fn check(self, classes: usize) -> Result<()> {
-        let refuse = |expected: String| {
-            Err(Error::setting(
-                "validation.measures",
-                self.to_string(),
-                expected,
-            ))
-        };
+    pub fn check(self, field: &str, classes: usize) -> Result<()> {
+        let refuse = |expected| Err(Error::setting(field, self.to_string(), expected));
         match self.metric.check(classes) {
             Err(error) => refuse(format!("a class of the network ({error})")),
             Ok(()) if self.eps.is_none() && !self.metric.needs_labels() => {
@@ -115,11 +109,20 @@ pub struct Evaluation {
     /// What was asked for, by name: clean figures to the nearest, certified ones rounded against
     /// us; `None` where no image has them.
     pub measures: BTreeMap<String, Option<f64>>,
+    /// Of every certified one the clean value it falls from, by metric: the mean over images, to the
+    /// nearest. It is not the pooled value.
+    pub clean_means: BTreeMap<String, Option<f64>>,
     /// The audited Lipschitz constant they rest on.
     pub lipschitz: f64,
 }
 
 impl Evaluation {
+    /// The clean mean over images that a certified figure falls from.
+    pub fn clean_of(&self, measure: Measure) -> Option<f64> {
+        let name = measure.metric.to_string();
+        self.clean_means.get(&name).copied().flatten()
+    }
+
     /// One of the figures asked for.
     pub fn of(&self, measure: Measure) -> Option<f64> {
         self.measures.get(&measure.to_string()).copied().flatten()
@@ -129,7 +132,8 @@ impl Evaluation {
 /// What is gathered for a measure.
 enum Gathered {
     Clean(Pool),
-    Certified(Budget, Vec<f64>),
+    /// Budget, worst values and clean ones.
+    Certified(Budget, Vec<f64>, Vec<f64>),
 }
 
 /// Evaluates on pictures with masks.
@@ -159,10 +163,10 @@ pub fn evaluate(
         .collect::<std::result::Result<_, _>>()?;
     let mut gathered = Vec::with_capacity(measures.len());
     for &measure in measures {
-        measure.check(classes)?;
+        measure.check("measures", classes)?;
         gathered.push(match measure.eps {
             None => Gathered::Clean(pool(measure.metric)?),
-            Some(eps) => Gathered::Certified(Budget::new(eps)?, Vec::new()),
+            Some(eps) => Gathered::Certified(Budget::new(eps)?, Vec::new(), Vec::new()),
         });
     }
     for index in 0..pictures.len() {
@@ -176,10 +180,11 @@ pub fn evaluate(
         for (measure, gathered) in measures.iter().zip(&mut gathered) {
             match gathered {
                 Gathered::Clean(pool) => pool.add(&margins)?,
-                Gathered::Certified(eps, values) => {
-                    let certificate = measure.metric.certify(&margins)?;
-                    let worst = certificate.map(|c| measure.metric.cautious(c.worst(*eps)));
-                    values.extend(worst);
+                Gathered::Certified(eps, values, means) => {
+                    if let Some(certificate) = measure.metric.certify(&margins)? {
+                        values.push(measure.metric.cautious(certificate.worst(*eps)));
+                        means.push(certificate.clean().nearest());
+                    }
                 }
             }
         }
@@ -190,14 +195,26 @@ pub fn evaluate(
     let named = measures.iter().zip(&gathered).map(|(measure, gathered)| {
         let value = match gathered {
             Gathered::Clean(pool) => clean(pool),
-            Gathered::Certified(_, values) if measure.metric.higher_is_better() => {
+            Gathered::Certified(_, values, _) if measure.metric.higher_is_better() => {
                 cert::mean_lower(values)
             }
-            Gathered::Certified(_, values) => cert::mean_upper(values),
+            Gathered::Certified(_, values, _) => cert::mean_upper(values),
         };
         (measure.to_string(), value)
     });
+    let clean_means = measures
+        .iter()
+        .zip(&gathered)
+        .filter_map(|(measure, gathered)| {
+            let Gathered::Certified(_, _, values) = gathered else {
+                return None;
+            };
+            let mean = values.iter().sum::<f64>() / values.len() as f64;
+            let mean = (!values.is_empty()).then_some(mean);
+            Some((measure.metric.to_string(), mean))
+        });
     Ok(Evaluation {
+        clean_means: clean_means.collect(),
         accuracy: clean(&accuracy),
         miou: (!present.is_empty()).then(|| present.iter().sum::<f64>() / present.len() as f64),
         iou,
@@ -240,7 +257,7 @@ mod tests {
 
     #[test]
     fn measures_without_a_meaning_are_refused() {
-        let check = |name: &str| name.parse::<Measure>().unwrap().check(2);
+        let check = |name: &str| name.parse::<Measure>().unwrap().check("best", 2);
         assert!(check("iou:1").is_ok() && check("stability@0.1").is_ok());
         let error = check("iou:2").unwrap_err().to_string();
         assert!(

@@ -1,7 +1,7 @@
 //! `certiseg train`: settings from a TOML file and the line, a run folder out.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -72,7 +72,11 @@ impl Train {
             return presets::print();
         }
         let (mut state, out) = match (&self.resume, &self.out) {
-            (Some(run), _) => (RunFolder::training(run)?, run.clone()),
+            (Some(run), _) => {
+                let state = RunFolder::training(run)?;
+                check_there(&state.settings.data.dir)?;
+                (state, run.clone())
+            }
             (None, Some(out)) => {
                 RunFolder::check_new(out)?;
                 (self.start()?, out.clone())
@@ -135,6 +139,19 @@ impl Train {
         }
         Ok(settings)
     }
+}
+
+/// Refuses to go on where the pictures are not where the training began with them.
+fn check_there(data: &Path) -> Result<()> {
+    if data.is_dir() {
+        return Ok(());
+    }
+    let message = format!("the data of this training is not in {}", data.display());
+    let hint = match data.is_relative() {
+        true => "the path counts from the folder where the training was started: go on from there",
+        false => "bring it back, or begin anew",
+    };
+    Err(Usage::error(message, hint))
 }
 
 /// The pictures of a split, which may keep so many quarters of the memory, and what they are known
@@ -211,7 +228,7 @@ fn run(
     let settings = state.settings.clone();
     let steps = settings.steps(training.len());
     say!(
-        "{} training and {} validation images of {}x{}, {} steps per epoch, seed {}",
+        "{} training and {} validation images of {}x{}, steps per epoch {}, seed {}",
         training.len(),
         validation.len(),
         settings.height,
@@ -358,7 +375,10 @@ fn line(metrics: &Metrics, settings: &Settings) -> String {
     let measures = settings.validation.all().into_iter().map(|measure| {
         let value = found.of(measure);
         let value = value.map_or("-".to_owned(), |value| shown(measure, value));
-        format!("  {measure} {value}")
+        // a certified figure is a mean over images, and so is the clean one beside it
+        let clean = measure.eps.map(|_| plain(found.clean_of(measure)));
+        let clean = clean.map_or(String::new(), |clean| format!(" of {clean}"));
+        format!("  {measure} {value}{clean}")
     });
     let temperature = settings.loss.temperature();
     let temperature = temperature.map(|tau| format!("  tau*L {:.1}", tau * found.lipschitz));

@@ -13,6 +13,9 @@ use crate::{Error, Result};
 /// A file of text that is longer is no split list.
 const LONGEST_LIST: u64 = 1 << 26;
 
+/// What is called so is meant as a split list.
+const USUAL_LISTS: [&str; 4] = ["train", "val", "test", "trainval"];
+
 /// The pictures of a data set, before any is opened.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
@@ -226,8 +229,8 @@ fn split_names(dir: &Path, layout: Layout) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The name of a split list: a text file that names an image; one above the data, which may belong to other data,
-/// names images in half of its lines.
+/// The name of a split list: a text file that names an image, or is called as such a list is, whatever is wrong with
+/// it; one above the data, which may belong to other data, names images in half of its lines.
 fn list_name(path: &Path, images: &Folder, above: bool) -> Option<String> {
     let short = path
         .metadata()
@@ -235,12 +238,15 @@ fn list_name(path: &Path, images: &Folder, above: bool) -> Option<String> {
     if path.extension()? != "txt" || !short {
         return None;
     }
+    let name = path.file_stem()?.to_str()?.to_owned();
+    if !above && USUAL_LISTS.contains(&name.as_str()) {
+        return Some(name);
+    }
     let names = Names::read(path, false).ok()?.names;
     let known = names
         .iter()
         .filter(|name| images.pictures.contains_key(*name))
         .count();
     let enough = if above { names.len().div_ceil(2) } else { 1 };
-    let name = path.file_stem()?.to_str()?.to_owned();
     (known >= enough).then_some(name)
 }

@@ -91,7 +91,7 @@ pub(super) fn gather(dir: &Path, layout: Layout, split: Option<&str>) -> Result<
             .collect();
         if let Some(list) = looked.iter().find(|list| list.is_file()) {
             names = Some(Names::read(list, layout == Layout::Pets)?);
-        } else if layout.has_folders() && images.join(split).is_dir() {
+        } else if layout.has_folders() && !split.is_empty() && images.join(split).is_dir() {
             images.push(split);
             masks = masks.map(|masks| masks.join(split));
         } else {

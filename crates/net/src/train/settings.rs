@@ -204,6 +204,14 @@ impl Train {
         }
         self.check_classes()?;
         self.augment.check()?;
+        let (padding, side) = (self.augment.crop_padding, self.height.min(self.width));
+        let expected = format!("at most half of the shorter side, {}", side / 2);
+        require(
+            padding <= side / 2,
+            "augment.crop_padding",
+            padding,
+            &expected,
+        )?;
         check_nodes(&self.network.nodes())?;
         check_size(&self.network.nodes(), self.height, self.width)?;
         Ok(self)
@@ -212,8 +220,9 @@ impl Train {
     /// What depends on the number of classes.
     fn check_classes(&self) -> Result<()> {
         let classes = self.network.classes;
-        for measure in self.validation.all() {
-            measure.check(classes)?;
+        self.validation.best.check("validation.best", classes)?;
+        for measure in &self.validation.measures {
+            measure.check("validation.measures", classes)?;
         }
         let weights = format!("{:?}", self.class_weights);
         let usable = |w: &f32| (0.0..f32::INFINITY).contains(w);
@@ -317,9 +326,12 @@ mod tests {
         assert_eq!(refused(|s| s.clip = f64::INFINITY), "clip");
         assert_eq!(refused(|s| s.average = 1.0), "average");
         assert_eq!(refused(|s| s.validation.every = 0), "validation.every");
+        let too_far = refused(|s| s.augment.crop_padding = 65);
+        assert_eq!(too_far, "augment.crop_padding");
         let no_class = "iou:2@0.1".parse().unwrap();
+        assert_eq!(refused(|s| s.validation.best = no_class), "validation.best");
         assert_eq!(
-            refused(|s| s.validation.best = no_class),
+            refused(|s| s.validation.measures = vec![no_class]),
             "validation.measures"
         );
         let no_weight = Mixed {
