@@ -2,7 +2,7 @@
 # A training that is killed (SIGKILL) again and again, beside one that is not: the same bits?
 # usage: reference/kill_and_resume.sh [KILLS] [EPOCHS]     (needs target/release/certiseg)
 set -euo pipefail
-kills=${1:-10} epochs=${2:-6}
+kills=${1:-10} epochs=${2:-40}
 program=$(dirname "$0")/../target/release/certiseg
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -27,7 +27,7 @@ while [ "$done_kills" -lt "$kills" ]; do
     sleep "0.$(( RANDOM % 90 + 5 ))" # at any moment
     # the program itself, not the shell around it
     pkill -9 -f "$work/killed" || { wait || true; break; }
-    wait 2>/dev/null || true
+    { wait || true; } 2>/dev/null
     done_kills=$((done_kills + 1))
 done
 [ -e "$work/killed/checkpoint.safetensors" ] || run killed 2

@@ -111,6 +111,7 @@ pub struct Evaluation {
     pub measures: BTreeMap<String, Option<f64>>,
     /// Of every certified one the clean value it falls from, by metric: the mean over images, to the
     /// nearest. It is not the pooled value.
+    #[serde(default)]
     pub clean_means: BTreeMap<String, Option<f64>>,
     /// The audited Lipschitz constant they rest on.
     pub lipschitz: f64,
