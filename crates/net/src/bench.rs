@@ -57,7 +57,7 @@ impl Times {
 /// Times `repeats` training steps; `seen` is called after each, those of the warm-up included.
 ///
 /// # Errors
-/// Those of [`train`].
+/// Those of [`crate::train::train`].
 pub fn training(settings: Train, repeats: usize, seen: &mut (dyn FnMut() + Send)) -> Result<Times> {
     // profiles belong to a thread: that of the pool which runs the steps
     rayon::scope(|_| time_training(settings, repeats, seen))
