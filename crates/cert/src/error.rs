@@ -177,6 +177,16 @@ pub enum Error {
         /// What was expected.
         expected: String,
     },
+    /// A probability, level or scale without a meaning.
+    #[error("{what} is {got}; expected {expected}")]
+    Parameter {
+        /// Which one.
+        what: &'static str,
+        /// What was given.
+        got: f64,
+        /// What was expected.
+        expected: &'static str,
+    },
     /// Something that has no sound answer here.
     #[error("{what} is not supported; {way_out}")]
     Unsupported {

@@ -201,6 +201,7 @@ mod power;
 mod premises;
 mod row;
 mod share;
+pub mod smoothing;
 mod steps;
 mod summary;
 #[doc(hidden)]
