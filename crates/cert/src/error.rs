@@ -233,6 +233,12 @@ pub enum Error {
         "votes for other classes; expected the same class for each component: choose them once, and share them"
     )]
     MixedVotes,
+    /// A look at the votes that alpha was not spent on.
+    #[error("look refused; expected {reason}")]
+    Look {
+        /// What was expected.
+        reason: &'static str,
+    },
     /// Something that has no sound answer here.
     #[error("{what} is not supported; {way_out}")]
     Unsupported {

@@ -1,8 +1,8 @@
 //! The class of each component: the most frequent of a few samples, ties to the lowest.
 //!
-//! Samples come one by one and are not kept: a component has the class it began with, the first other
-//! class that it showed, and how often it kept the first: 3 bytes. Whatever differs from both is listed,
-//! 3 bytes each, so that the memory grows only where samples disagree in three ways.
+//! Samples come one by one and are not kept: of each component there is the class that it began with,
+//! and whatever differs from it later is listed, 2 bytes each. So the memory is n0 maps only where
+//! samples agree on nothing.
 
 use super::votes::{Counts, Votes};
 use crate::error::{Error, Result};
@@ -13,28 +13,28 @@ pub const ABSTAIN: u8 = 254;
 /// In labels: the pixel counts nowhere.
 pub const IGNORE: u8 = 255;
 
-/// No second class yet.
-const NONE: u8 = 255;
+/// Components of a tile, so that a place in it is a `u8`.
+const TILE: usize = 256;
 
-/// Components of a list of third classes, so that a place is a `u16`.
-const TILE: usize = 1 << 16;
+/// Components looked at together.
+const BLOCK: usize = 64;
 
 /// Samples that choose the classes.
 #[derive(Clone, Debug)]
 pub struct Guess {
-    samples: u8,
     first: Vec<u8>,
-    second: Vec<u8>,
-    /// How often the first was seen.
-    kept: Vec<u8>,
-    third: Vec<Third>,
+    /// Of the samples that came later.
+    others: Vec<Others>,
+    begun: bool,
 }
 
-/// Labels of a tile that are neither its first nor its second, by time.
-#[derive(Clone, Debug, Default)]
-struct Third {
-    places: Vec<u16>,
-    labels: Vec<u8>,
+/// Where a sample differs from the first.
+#[derive(Clone, Debug)]
+struct Others {
+    /// (place in its tile, label).
+    entries: Vec<[u8; 2]>,
+    /// End of the entries by tile.
+    ends: Vec<u32>,
 }
 
 /// The classes that were chosen, and how many samples chose them.
@@ -49,20 +49,10 @@ impl Guess {
     /// Of so many components; no sample yet.
     pub fn new(components: usize) -> Self {
         Guess {
-            samples: 0,
-            first: Vec::new(),
-            second: Vec::new(),
-            kept: Vec::new(),
-            third: vec![Third::default(); components.div_ceil(TILE)],
+            first: vec![0; components],
+            others: Vec::new(),
+            begun: false,
         }
-        .sized(components)
-    }
-
-    fn sized(mut self, components: usize) -> Self {
-        self.first = vec![0; components];
-        self.second = vec![NONE; components];
-        self.kept = vec![0; components];
-        self
     }
 
     /// Takes a label map of a noisy picture.
@@ -73,158 +63,173 @@ impl Guess {
     /// [`Error::Shape`] for more than 255 samples. The map is then not taken.
     pub fn add(&mut self, labels: &[u8]) -> Result<()> {
         check_map(labels, self.first.len())?;
-        if let Some(component) = labels.iter().position(|label| *label >= ABSTAIN) {
-            return Err(Error::NoClass {
-                component,
-                label: labels[component],
-            });
+        check_classes(labels)?;
+        if !self.begun {
+            self.first.copy_from_slice(labels);
+            self.begun = true;
+            return Ok(());
         }
-        let Some(samples) = self.samples.checked_add(1) else {
+        if self.others.len() == 254 {
             return Err(Error::Shape {
                 what: "number of samples that choose classes",
                 got: 256,
                 expected: "at most 255: test with the others".into(),
             });
-        };
-        if self.samples == 0 {
-            self.first.copy_from_slice(labels);
-            self.kept.fill(1);
-        } else {
-            let tiles = self.first.chunks(TILE).zip(self.second.chunks_mut(TILE));
-            let tiles = tiles.zip(self.kept.chunks_mut(TILE).zip(labels.chunks(TILE)));
-            for (((first, second), (kept, labels)), third) in tiles.zip(&mut self.third) {
-                third.add(first, second, kept, labels);
-            }
         }
-        self.samples = samples;
+        let expected = self.others.last().map_or(0, |last| last.entries.len());
+        self.others.push(Others::new(&self.first, labels, expected));
         Ok(())
     }
 
-    /// The most frequent classes.
+    /// The most frequent classes, and how many samples chose them.
     ///
     /// # Errors
     ///
     /// [`Error::NoSamples`] where none was added.
     pub fn finish(self) -> Result<Guessed> {
-        if self.samples == 0 {
-            return Err(Error::NoSamples);
-        }
-        let (mut classes, mut hits) = (self.first, self.kept);
-        let tiles = classes.chunks_mut(TILE).zip(hits.chunks_mut(TILE));
-        let tiles = tiles.zip(self.second.chunks(TILE)).zip(&self.third);
-        for (((classes, hits), second), third) in tiles {
-            third.finish(self.samples, classes, hits, second);
-        }
+        let samples = self.samples();
+        let mut hits = Vec::with_capacity(self.first.len());
+        let classes = self.choose(|tile| hits.extend_from_slice(tile))?;
         Ok(Guessed {
-            samples: self.samples.into(),
+            samples,
             classes,
             hits,
         })
     }
-}
 
-impl Third {
-    fn add(&mut self, first: &[u8], second: &mut [u8], kept: &mut [u8], labels: &[u8]) {
-        /// Components looked at together.
-        const BLOCK: usize = 64;
-        let blocks = first.chunks(BLOCK).zip(second.chunks_mut(BLOCK));
-        let blocks = blocks.zip(kept.chunks_mut(BLOCK).zip(labels.chunks(BLOCK)));
-        for (index, ((first, second), (kept, labels))) in blocks.enumerate() {
-            let mut others = 0;
-            for i in 0..labels
-                .len()
-                .min(first.len())
-                .min(second.len())
-                .min(kept.len())
-            {
-                let label = labels[i];
-                let same = u8::from(label == first[i]);
-                let free = u8::from(second[i] == NONE) & (1 - same);
-                second[i] = if free == 1 { label } else { second[i] };
-                kept[i] = kept[i].wrapping_add(same);
-                others |= 1 - (same | u8::from(label == second[i]));
-            }
-            if others == 0 {
-                continue;
-            }
-            for (i, label) in labels.iter().enumerate() {
-                if *label != first[i] && *label != second[i] {
-                    self.places.push((index * BLOCK + i) as u16);
-                    self.labels.push(*label);
-                }
-            }
-        }
+    /// The most frequent classes, to be tested by other samples: [`Guessed::two_stage`] with less memory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSamples`] where none was added.
+    pub fn two_stage(self) -> Result<Votes> {
+        self.choose(|_| {}).map(Votes::new)
     }
 
-    /// `classes` and `hits` hold the first class and how often it was seen.
-    fn finish(&self, samples: u8, classes: &mut [u8], hits: &mut [u8], second: &[u8]) {
-        let listed = Listed::new(self, classes.len());
-        let mut votes = [0u8; 256];
-        for i in 0..classes.len() {
-            let (class, hit) = (classes[i], hits[i]);
-            let others = samples - hit;
-            // fewer others than hits, or none at all
-            if others < hit {
-                continue;
-            }
-            let third = listed.of(i);
-            let other = others - third.len() as u8;
-            let mut best = (hit, class).max_by_votes((other, second[i]));
-            if third.len() >= usize::from(best.0) {
-                for label in third {
-                    votes[usize::from(*label)] += 1;
-                }
-                for label in third {
-                    best = best.max_by_votes((votes[usize::from(*label)], *label));
-                }
-                for label in third {
-                    votes[usize::from(*label)] = 0;
-                }
-            }
-            (hits[i], classes[i]) = best;
+    fn samples(&self) -> usize {
+        self.others.len() + usize::from(self.begun)
+    }
+
+    /// The classes; the votes for them, tile by tile.
+    fn choose(self, mut hits_of_tile: impl FnMut(&[u8])) -> Result<Vec<u8>> {
+        if !self.begun {
+            return Err(Error::NoSamples);
         }
+        let samples = self.others.len() as u8 + 1;
+        let mut classes = self.first;
+        let mut listed = Listed::default();
+        for (tile, classes) in classes.chunks_mut(TILE).enumerate() {
+            let mut hits = [samples; TILE];
+            if listed.fill(&self.others, tile) {
+                listed.choose(classes, &mut hits);
+            }
+            hits_of_tile(&hits[..classes.len()]);
+        }
+        Ok(classes)
     }
 }
 
-/// The labels of each component of a tile together.
+impl Others {
+    fn new(first: &[u8], labels: &[u8], expected: usize) -> Self {
+        let mut entries = Vec::with_capacity(expected + expected / 16);
+        let tiles = first.chunks(TILE).zip(labels.chunks(TILE));
+        let ends = tiles.map(|(first, labels)| {
+            let blocks = first.chunks(BLOCK).zip(labels.chunks(BLOCK));
+            for (block, (first, labels)) in blocks.enumerate() {
+                let mut marks = differences(first, labels);
+                while marks != 0 {
+                    let i = marks.trailing_zeros() as usize;
+                    marks &= marks - 1;
+                    entries.push([(block * BLOCK + i) as u8, labels[i]]);
+                }
+            }
+            entries.len() as u32
+        });
+        let ends = ends.collect();
+        entries.shrink_to_fit();
+        Others { entries, ends }
+    }
+
+    fn tile(&self, tile: usize) -> &[[u8; 2]] {
+        let start = if tile == 0 { 0 } else { self.ends[tile - 1] };
+        &self.entries[start as usize..self.ends[tile] as usize]
+    }
+}
+
+/// Bit i: the i-th labels differ.
+fn differences(first: &[u8], labels: &[u8]) -> u64 {
+    let mut other = [0; BLOCK];
+    for (other, (first, label)) in other.iter_mut().zip(first.iter().zip(labels)) {
+        *other = u8::from(first != label);
+    }
+    let words = other.as_chunks().0.iter().rev();
+    // eight bytes of 0 or 1 become eight bits: byte j is moved to bit 56 + j, the others elsewhere
+    words.fold(0, |marks, eight| {
+        let bits = u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+        marks << 8 | bits
+    })
+}
+
+/// The other labels of a tile, those of each component together.
 struct Listed {
-    /// `[i]`: end of the labels of component i.
-    ends: Vec<u32>,
+    /// `[i + 1]`: end of the labels of component i.
+    ends: [u32; TILE + 1],
     labels: Vec<u8>,
+    /// Votes by class, all 0 between components.
+    votes: [u8; 256],
+}
+
+impl Default for Listed {
+    fn default() -> Self {
+        Listed {
+            ends: [0; TILE + 1],
+            labels: Vec::new(),
+            votes: [0; 256],
+        }
+    }
 }
 
 impl Listed {
-    fn new(third: &Third, components: usize) -> Self {
-        if third.places.is_empty() {
-            return Listed {
-                ends: Vec::new(),
-                labels: Vec::new(),
-            };
-        }
+    /// False if there are none.
+    fn fill(&mut self, others: &[Others], tile: usize) -> bool {
         // counts, then starts, which become ends while the labels are put in their places
-        let mut ends = vec![0u32; components];
-        for place in &third.places {
-            ends[usize::from(*place)] += 1;
+        self.ends = [0; TILE + 1];
+        for [place, _] in others.iter().flat_map(|sample| sample.tile(tile)) {
+            self.ends[usize::from(*place) + 1] += 1;
         }
         let mut start = 0;
-        for end in &mut ends {
+        for end in &mut self.ends {
             (*end, start) = (start, start + *end);
         }
-        let mut labels = vec![0; third.labels.len()];
-        for (place, label) in third.places.iter().zip(&third.labels) {
-            let end = &mut ends[usize::from(*place)];
-            labels[*end as usize] = *label;
+        self.labels.resize(start as usize, 0);
+        for [place, label] in others.iter().flat_map(|sample| sample.tile(tile)) {
+            let end = &mut self.ends[usize::from(*place) + 1];
+            self.labels[*end as usize] = *label;
             *end += 1;
         }
-        Listed { ends, labels }
+        start > 0
     }
 
-    fn of(&self, i: usize) -> &[u8] {
-        if self.ends.is_empty() {
-            return &[];
+    /// `classes` hold the first class, `hits` the number of samples.
+    fn choose(&mut self, classes: &mut [u8], hits: &mut [u8]) {
+        for (i, (class, hits)) in classes.iter_mut().zip(hits).enumerate() {
+            let others = &self.labels[self.ends[i] as usize..self.ends[i + 1] as usize];
+            // at most all samples but the first
+            let left = *hits - others.len() as u8;
+            let mut best = (left, *class);
+            if others.len() >= usize::from(left) {
+                for label in others {
+                    self.votes[usize::from(*label)] += 1;
+                }
+                for label in others {
+                    best = best.max_by_votes((self.votes[usize::from(*label)], *label));
+                }
+                for label in others {
+                    self.votes[usize::from(*label)] = 0;
+                }
+            }
+            (*hits, *class) = best;
         }
-        let start = if i == 0 { 0 } else { self.ends[i - 1] };
-        &self.labels[start as usize..self.ends[i] as usize]
     }
 }
 
@@ -264,6 +269,21 @@ impl Guessed {
     /// To be tested by these samples and more: these are counted already.
     pub fn single_stage(self) -> Votes {
         Votes::with_counts(self.classes, Counts::U8(self.hits), self.samples)
+    }
+}
+
+/// Labels below [`ABSTAIN`].
+pub(super) fn check_classes(labels: &[u8]) -> Result<()> {
+    // the largest is found in vectors, a place is not
+    if labels.iter().fold(0, |most, label| most.max(*label)) < ABSTAIN {
+        return Ok(());
+    }
+    match labels.iter().position(|label| *label >= ABSTAIN) {
+        None => Ok(()),
+        Some(component) => Err(Error::NoClass {
+            component,
+            label: labels[component],
+        }),
     }
 }
 

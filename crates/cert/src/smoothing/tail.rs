@@ -54,6 +54,20 @@ impl Tail {
         Ok(Self::collect(samples, tau, sums).from_count(samples / 2 + 1))
     }
 
+    /// p of n - `misses` votes alone, as the tables have it; of a single stage for counts above n/2.
+    pub(super) fn one(samples: usize, tau: f64, misses: usize, single: bool) -> Result<f64> {
+        check(samples, tau, 0.0)?;
+        let none = Wide::ZERO;
+        let mut tail = Descending::new(samples, tau).nth(misses).unwrap_or(none);
+        if single {
+            let other = Descending::new(samples, 1.0 - tau).nth(misses);
+            tail = tail.plus(other.unwrap_or(none));
+        }
+        let above = tail.plus(tail.shifted(ERROR));
+        let all = above >= Wide::ONE || single && 2 * misses >= samples;
+        Ok(if all { 1.0 } else { up(above) })
+    }
+
     /// With p = 1 for all counts below `least`.
     pub(super) fn from_count(mut self, least: usize) -> Self {
         let end = least.min(self.p.len());
@@ -288,6 +302,19 @@ mod tests {
                         excess <= Wide::from(1.0 + 7.0 * f64::EPSILON),
                         "{n} {tau} {k}"
                     );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_value_is_that_of_the_table() {
+        for (n, tau) in [(1, 0.75), (30, 0.5), (101, 0.9)] {
+            let tables = [Tail::new(n, tau), Tail::single_stage(n, tau)].map(Result::unwrap);
+            for misses in 0..=n {
+                for (table, single) in tables.iter().zip([false, true]) {
+                    let one = Tail::one(n, tau, misses, single).unwrap();
+                    assert_eq!(one, table.p(n - misses), "{n} {misses} {single}");
                 }
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! Samples are not kept: one comparison and one addition per component and sample.
 
-use super::guess::{ABSTAIN, check_map};
+use super::guess::{ABSTAIN, check_classes, check_map};
 use super::tail::MAX_SAMPLES;
 use crate::error::{Error, Result};
 
@@ -63,12 +63,7 @@ impl Votes {
             });
         }
         check_samples(samples)?;
-        if let Some(component) = classes.iter().position(|class| *class >= ABSTAIN) {
-            return Err(Error::NoClass {
-                component,
-                label: classes[component],
-            });
-        }
+        check_classes(&classes)?;
         if let Some(component) = counts.iter().position(|count| *count as usize > samples) {
             return Err(Error::Count {
                 component,
