@@ -239,6 +239,12 @@ pub enum Error {
         /// What was expected.
         reason: &'static str,
     },
+    /// Not a hierarchy of classes.
+    #[error("hierarchy of classes; expected {reason}")]
+    Hierarchy {
+        /// What was expected.
+        reason: &'static str,
+    },
     /// Something that has no sound answer here.
     #[error("{what} is not supported; {way_out}")]
     Unsupported {

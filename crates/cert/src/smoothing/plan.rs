@@ -201,7 +201,7 @@ impl Plan {
     }
 
     /// A step that reaches a power at p while the one before does not, the first up to 64 misses; none
-    /// if no number of samples does.
+    /// if no number of samples does, or p is not above tau.
     ///
     /// # Errors
     ///
@@ -209,6 +209,9 @@ impl Plan {
     pub fn recommend(&self, p: f64, power: f64) -> Result<Option<Step>> {
         self.check()?;
         check(1, p, 0.0)?;
+        if p <= self.tau {
+            return Ok(None);
+        }
         let reached = |misses: usize| -> Result<Option<(Step, bool)>> {
             let Some(step) = self.next_step(0, misses)? else {
                 return Ok(None);

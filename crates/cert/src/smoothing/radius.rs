@@ -68,6 +68,11 @@ impl RadiusTable {
         Ok(table)
     }
 
+    /// Components that may be wrong.
+    pub fn allowed(&self) -> u64 {
+        self.allowed
+    }
+
     /// Lower bound of the probability of a class with so many votes; 0 up to half of them.
     ///
     /// # Panics
