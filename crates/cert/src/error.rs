@@ -187,6 +187,16 @@ pub enum Error {
         /// What was expected.
         expected: &'static str,
     },
+    /// Something of another picture than the rest.
+    #[error("{what} of {got} components; expected {expected}: give those of the same picture")]
+    Components {
+        /// What does not fit.
+        what: &'static str,
+        /// Components given.
+        got: usize,
+        /// Components of the rest.
+        expected: usize,
+    },
     /// Not a correction for many tests.
     #[error(
         "correction `{got}`; expected none, bonferroni, holm, kfwer:K with K from 1, or count:B with B wrong components allowed"

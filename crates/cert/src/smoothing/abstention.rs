@@ -99,7 +99,7 @@ impl Abstentions {
     ///
     /// # Errors
     ///
-    /// [`Error::Length`] unless both have the same size; [`Error::LabelOutOfRange`] for anything else. The
+    /// [`Error::Components`] unless both have the same size; [`Error::LabelOutOfRange`] for anything else. The
     /// image is then not taken.
     pub fn add(&mut self, predictions: &[u8], labels: &[u8]) -> Result<()> {
         check_map(predictions, labels.len())?;
@@ -227,7 +227,10 @@ mod tests {
     fn maps_are_checked() {
         let mut sums = Abstentions::new(2).unwrap();
         let before = sums.clone();
-        assert!(matches!(sums.add(&[0], &[0, 1]), Err(Error::Length { .. })));
+        assert!(matches!(
+            sums.add(&[0], &[0, 1]),
+            Err(Error::Components { .. })
+        ));
         for (predictions, labels) in [
             ([0, 2], [0, 0]),
             ([0, IGNORE], [0, 0]),

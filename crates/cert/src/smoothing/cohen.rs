@@ -84,7 +84,7 @@ pub struct Joint {
 ///
 /// # Errors
 ///
-/// As [`certify`]; [`Error::NoSamples`] without maps to choose from, [`Error::Length`] for maps of
+/// As [`certify`]; [`Error::NoSamples`] without maps to choose from, [`Error::Components`] for maps of
 /// different sizes.
 pub fn joint_class(choose: &[&[u8]], test: &[&[u8]], alpha: f64, law: Law) -> Result<Joint> {
     let size = choose.first().ok_or(Error::NoSamples)?.len();
@@ -178,7 +178,7 @@ mod tests {
         ));
         assert!(matches!(
             joint_class(&[a], &[&[0]], 0.1, LAW),
-            Err(Error::Length { .. })
+            Err(Error::Components { .. })
         ));
     }
 }

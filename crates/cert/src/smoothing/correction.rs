@@ -142,13 +142,13 @@ impl Correction {
 ///
 /// # Errors
 ///
-/// [`Error::Length`] unless there is a weight each, [`Error::Parameter`] for weights below 0 or of a sum
+/// [`Error::Components`] unless there is a weight each, [`Error::Parameter`] for weights below 0 or of a sum
 /// above 1 (by more than 2^-40, for rounding), p-values outside [0, 1] or an alpha outside (0, 1).
 pub fn weighted_bonferroni(p_values: &[f64], weights: &[f64], alpha: f64) -> Result<Vec<bool>> {
     check_level(alpha)?;
     check_p_values(p_values)?;
     if weights.len() != p_values.len() {
-        return Err(Error::Length {
+        return Err(Error::Components {
             what: "weights",
             got: weights.len(),
             expected: p_values.len(),
@@ -289,7 +289,7 @@ mod tests {
             let error = reject(&[0.1, 0.1], &weights).unwrap_err();
             assert!(matches!(error, Error::Parameter { .. }));
         }
-        assert!(matches!(reject(&[0.1], &[]), Err(Error::Length { .. })));
+        assert!(matches!(reject(&[0.1], &[]), Err(Error::Components { .. })));
     }
 
     #[test]

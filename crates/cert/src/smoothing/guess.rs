@@ -59,7 +59,7 @@ impl Guess {
     ///
     /// # Errors
     ///
-    /// [`Error::Length`] for a map of another size, [`Error::NoClass`] for labels from [`ABSTAIN`],
+    /// [`Error::Components`] for a map of another size, [`Error::NoClass`] for labels from [`ABSTAIN`],
     /// [`Error::Shape`] for more than 255 samples. The map is then not taken.
     pub fn add(&mut self, labels: &[u8]) -> Result<()> {
         check_map(labels, self.first.len())?;
@@ -292,8 +292,8 @@ pub(super) fn check_map(labels: &[u8], components: usize) -> Result<()> {
     if labels.len() == components {
         return Ok(());
     }
-    Err(Error::Length {
-        what: "labels of a sample",
+    Err(Error::Components {
+        what: "label map",
         got: labels.len(),
         expected: components,
     })
@@ -376,30 +376,39 @@ mod tests {
     }
 
     #[test]
-    fn no_samples_no_class_and_other_sizes() {
+    fn no_samples() {
         assert_eq!(Guess::new(3).finish(), Err(Error::NoSamples));
+        assert!(Guess::new(0).two_stage().is_err());
         assert_eq!(
             Error::NoSamples.to_string(),
             "no sample to choose classes from; expected at least 1: set n0 to 1 or more"
         );
+    }
+
+    #[test]
+    fn no_class() {
         let mut guess = Guess::new(3);
         guess.add(&[0, 1, 2]).unwrap();
         assert_eq!(
             guess.add(&[0, 254, 255]).unwrap_err().to_string(),
             "label 254 of component 1 in a sample; expected a class, 0 to 253 (254 and 255 stand for abstained and ignored)"
         );
-        assert!(matches!(guess.add(&[0]), Err(Error::Length { .. })));
         for _ in 1..255 {
             guess.add(&[1, 1, 1]).unwrap();
         }
         assert!(matches!(guess.add(&[1, 1, 1]), Err(Error::Shape { .. })));
         // what was refused was not counted
         let guessed = guess.finish().unwrap();
+        let (samples, hits) = (guessed.samples(), guessed.hits());
+        assert_eq!((samples, hits), (255, &[254, 255, 254][..]));
+    }
+
+    #[test]
+    fn components() {
         assert_eq!(
-            (guessed.samples(), guessed.hits()),
-            (255, &[254, 255, 254][..])
+            Guess::new(3).add(&[0]).unwrap_err().to_string(),
+            "label map of 1 components; expected 3: give those of the same picture"
         );
-        assert!(Guess::new(0).finish().is_err());
     }
 
     #[test]

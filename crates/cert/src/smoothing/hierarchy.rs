@@ -90,7 +90,7 @@ impl Hierarchy {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSamples`], [`Error::Length`] for maps of different sizes, [`Error::ClassOutOfRange`].
+    /// [`Error::NoSamples`], [`Error::Components`] for maps of different sizes, [`Error::ClassOutOfRange`].
     pub fn choose(&self, maps: &[&[u8]]) -> Result<Vec<u8>> {
         let size = maps.first().ok_or(Error::NoSamples)?.len();
         for map in maps {
@@ -166,7 +166,7 @@ impl<'a> PathVotes<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::Length`], [`Error::ClassOutOfRange`].
+    /// [`Error::Components`], [`Error::ClassOutOfRange`].
     pub fn add(&mut self, labels: &[u8]) -> Result<()> {
         check_map(labels, self.leaves.len())?;
         self.hierarchy.check(labels)?;
@@ -229,7 +229,7 @@ impl Hierarchy {
     ///
     /// # Errors
     ///
-    /// [`Error::Length`] unless there is a label for each node, [`Error::ClassOutOfRange`].
+    /// [`Error::Components`] unless there is a label for each node, [`Error::ClassOutOfRange`].
     pub fn gain(&self, certified: &[Option<Node>], labels: &[u8]) -> Result<Option<f64>> {
         check_map(labels, certified.len())?;
         let counted = || {
@@ -312,7 +312,7 @@ mod tests {
         ));
         assert!(matches!(
             small().choose(&[&[0], &[0, 1]]),
-            Err(Error::Length { .. })
+            Err(Error::Components { .. })
         ));
     }
 

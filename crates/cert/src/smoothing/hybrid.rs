@@ -83,13 +83,13 @@ impl MeanLogits {
     ///
     /// # Errors
     ///
-    /// As [`MeanLogits::slack`]; [`Error::Length`] unless there are N gaps and N marks, [`Error::Parameter`]
+    /// As [`MeanLogits::slack`]; [`Error::Components`] unless there are N gaps and N marks, [`Error::Parameter`]
     /// for a gap that is no number.
     pub fn certify(&self, gaps: &[f64], right: &[bool]) -> Result<Hybrid> {
         let slack = self.slack()?;
         for (what, got) in [("gaps", gaps.len()), ("marks", right.len())] {
             if got != self.pixels {
-                return Err(Error::Length {
+                return Err(Error::Components {
                     what,
                     got,
                     expected: self.pixels,
@@ -292,11 +292,11 @@ mod tests {
         let two = MeanLogits { pixels: 2, ..MEAN };
         assert!(matches!(
             two.certify(&[1.0], &[true; 2]),
-            Err(Error::Length { .. })
+            Err(Error::Components { .. })
         ));
         assert!(matches!(
             two.certify(&[1.0; 2], &[true]),
-            Err(Error::Length { .. })
+            Err(Error::Components { .. })
         ));
         let nan = two.certify(&[1.0, f64::NAN], &[true; 2]).unwrap_err();
         assert!(matches!(nan, Error::Parameter { .. }));

@@ -55,8 +55,10 @@ impl Looks {
         if !positive || !(0.0..=1.0 + 0.5f64.powi(40)).contains(&sum) {
             return refused("shares of alpha above 0 whose sum is at most 1");
         }
+        // no sum of what is spent exceeds alpha
+        let down = (1.0 - looks.len() as f64 * f64::EPSILON) / sum.max(1.0);
         let share = |look: &Look| Look {
-            share: look.share / sum.max(1.0),
+            share: look.share * down,
             ..*look
         };
         Ok(Looks {
@@ -86,7 +88,7 @@ impl Looks {
     ///
     /// # Errors
     ///
-    /// [`Error::Look`] for votes of another number of samples or after the last look; [`Error::Length`]
+    /// [`Error::Look`] for votes of another number of samples or after the last look; [`Error::Components`]
     /// for another number of components.
     pub fn look(&mut self, votes: &Votes) -> Result<Decision> {
         let Some(look) = self.looks.get(self.next) else {
@@ -100,7 +102,7 @@ impl Looks {
             });
         }
         if votes.len() != self.certified.len() {
-            return Err(Error::Length {
+            return Err(Error::Components {
                 what: "votes",
                 got: votes.len(),
                 expected: self.certified.len(),
@@ -208,7 +210,7 @@ mod tests {
             "look refused; expected votes of as many samples as were set for it in advance"
         );
         let other = Votes::from_counts(vec![0, 0], &[9, 9], 10).unwrap();
-        assert!(matches!(state.look(&other), Err(Error::Length { .. })));
+        assert!(matches!(state.look(&other), Err(Error::Components { .. })));
         // ten tenths are 1
         let tenths: Vec<usize> = (1..=10).map(|j| 10 * j).collect();
         new(&Looks::equal(&tenths)).unwrap();

@@ -96,7 +96,7 @@ impl Procedure {
             return Tail::single_stage(samples, self.tau);
         }
         let (_, least) = self.stage.guarded(samples, tests, self.alpha)?;
-        Ok(Tail::new(samples, self.tau)?.from_count(least))
+        Ok(Tail::new(samples, self.tau)?.ones_below(least))
     }
 
     /// What is certified of components with these counts: `histogram[c]` have c of n votes for

@@ -52,11 +52,11 @@ impl Votes {
     ///
     /// # Errors
     ///
-    /// [`Error::Length`] unless there is a count for each class, [`Error::Count`] for counts above
+    /// [`Error::Components`] unless there is a count for each class, [`Error::Count`] for counts above
     /// `samples`, [`Error::NoClass`] for classes from [`ABSTAIN`], [`Error::Shape`] for too many samples.
     pub fn from_counts(classes: Vec<u8>, counts: &[u32], samples: usize) -> Result<Self> {
         if counts.len() != classes.len() {
-            return Err(Error::Length {
+            return Err(Error::Components {
                 what: "counts",
                 got: counts.len(),
                 expected: classes.len(),
@@ -71,23 +71,15 @@ impl Votes {
                 samples,
             });
         }
-        let mut votes = Votes::new(classes);
-        votes.counts.widen(samples);
-        of_any_width!(&mut votes.counts, all => {
-            for (to, count) in all.iter_mut().zip(counts) {
-                // a number up to n fits, as the width is that of n
-                *to = (*count).try_into().unwrap_or_default();
-            }
-        });
-        votes.samples = samples;
-        Ok(votes)
+        let counts = Counts::of(counts, samples);
+        Ok(Votes::with_counts(classes, counts, samples))
     }
 
     /// Takes a label map of a noisy picture: a vote wherever it has the class.
     ///
     /// # Errors
     ///
-    /// [`Error::Length`] for a map of another size, [`Error::Shape`] beyond [`MAX_SAMPLES`].
+    /// [`Error::Components`] for a map of another size, [`Error::Shape`] beyond [`MAX_SAMPLES`].
     pub fn add(&mut self, labels: &[u8]) -> Result<()> {
         check_map(labels, self.classes.len())?;
         check_samples(self.samples + 1)?;
@@ -157,7 +149,7 @@ impl Votes {
     ///
     /// # Errors
     ///
-    /// [`Error::Length`] for a family of another size.
+    /// [`Error::Components`] for a family of another size.
     pub fn histogram(&self, family: Option<&[bool]>) -> Result<Vec<u64>> {
         if let Some(family) = family {
             check_family(family, self.len())?;
@@ -177,7 +169,7 @@ impl Votes {
     ///
     /// # Errors
     ///
-    /// [`Error::Length`] for a family of another size.
+    /// [`Error::Components`] for a family of another size.
     pub fn certified(&self, threshold: Option<usize>, family: Option<&[bool]>) -> Result<Vec<u8>> {
         if let Some(family) = family {
             check_family(family, self.len())?;
@@ -200,6 +192,16 @@ impl Votes {
 }
 
 impl Counts {
+    /// Counts up to n, so that nothing is cut off.
+    fn of(counts: &[u32], samples: usize) -> Self {
+        let counts = counts.iter().copied();
+        match samples {
+            0..=0xff => Counts::U8(counts.map(|count| count as u8).collect()),
+            0x100..=0xffff => Counts::U16(counts.map(|count| count as u16).collect()),
+            _ => Counts::U32(counts.collect()),
+        }
+    }
+
     /// So that n fits.
     fn widen(&mut self, samples: usize) {
         if let Counts::U8(all) = self
@@ -239,7 +241,7 @@ fn check_family(family: &[bool], components: usize) -> Result<()> {
     if family.len() == components {
         return Ok(());
     }
-    Err(Error::Length {
+    Err(Error::Components {
         what: "marks of the family",
         got: family.len(),
         expected: components,
@@ -322,11 +324,11 @@ mod tests {
         assert_eq!(certified(Some(300), None), [ABSTAIN; 4]);
         assert!(matches!(
             votes.histogram(Some(&[true])),
-            Err(Error::Length { .. })
+            Err(Error::Components { .. })
         ));
         assert!(matches!(
             votes.certified(None, Some(&[true])),
-            Err(Error::Length { .. })
+            Err(Error::Components { .. })
         ));
         let wide = Votes::from_counts(vec![1, 2], &[300, 299], 300).unwrap();
         assert_eq!(wide.certified(Some(300), None).unwrap(), [1, ABSTAIN]);
@@ -341,7 +343,7 @@ mod tests {
         );
         assert!(matches!(
             Votes::from_counts(vec![0], &[], 10),
-            Err(Error::Length { .. })
+            Err(Error::Components { .. })
         ));
         assert!(matches!(
             Votes::from_counts(vec![255], &[1], 10),
@@ -349,7 +351,7 @@ mod tests {
         ));
         assert!(Votes::from_counts(vec![0], &[1], MAX_SAMPLES + 1).is_err());
         let mut votes = Votes::new(vec![0]);
-        assert!(matches!(votes.add(&[0, 0]), Err(Error::Length { .. })));
+        assert!(matches!(votes.add(&[0, 0]), Err(Error::Components { .. })));
         assert_eq!(votes.samples(), 0);
         assert!(Votes::new(Vec::new()).is_empty());
     }

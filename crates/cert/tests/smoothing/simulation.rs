@@ -267,7 +267,7 @@ fn half_spaces_are_certified_below_their_radius() {
     let strong = Promise::Strong { out: 0.6 };
     let radius = law.0.radius_to(p, strong).unwrap();
     let left = normal_cdf((distance - radius) / sigma);
-    assert!(left >= 0.6 && left < 0.6 + 1e-12, "{left}");
+    assert!((0.6..0.6 + 1e-12).contains(&left), "{left}");
 }
 
 /// The count curve: P(more than `allowed` bounds above the truth) <= alpha, all noise shared.
