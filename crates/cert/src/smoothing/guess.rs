@@ -1,8 +1,8 @@
 //! The class of each component: the most frequent of a few samples, ties to the lowest.
 //!
 //! Samples come one by one and are not kept: of each component there is the class that it began with,
-//! and whatever differs from it later is listed, 2 bytes each. So the memory is n0 maps only where
-//! samples agree on nothing.
+//! and whatever differs from it later is listed, 2 bytes each. So the memory is one map where samples
+//! agree, and that of 2·n0 maps where they agree on nothing.
 
 use super::votes::{Counts, Votes};
 use crate::error::{Error, Result};

@@ -113,8 +113,8 @@ impl Search {
         let found = self.probability();
         let mut steps = 0.0;
         loop {
-            let x = found * (1.0 - steps * f64::EPSILON);
-            if self.is_below(x) {
+            let x = (found * (1.0 - steps * f64::EPSILON)).max(0.0);
+            if x == 0.0 || self.is_below(x) {
                 return x;
             }
             steps = 2.0 * steps + 1.0;
@@ -122,14 +122,15 @@ impl Search {
     }
 
     fn probability(&self) -> f64 {
-        1.0 / (1.0 + exp(-self.logit))
+        // inside (0, 1)
+        (1.0 / (1.0 + exp(-self.logit))).min(1.0 - f64::EPSILON / 2.0)
     }
 
     /// P(Bin(n, x) >= k) <= level for certain; with the room of p-values.
     fn is_below(&self, x: f64) -> bool {
         let tail = self.tail(x).0;
         let above = tail.plus(tail.shifted(ERROR));
-        x == 0.0 || above < Wide::ONE && up(above) <= self.level
+        above < Wide::ONE && up(above) <= self.level
     }
 
     /// (P(X >= k), P(X >= k)/P(X = k)), X ~ Bin(n, x), for x inside (0, 1).
@@ -157,7 +158,7 @@ impl Search {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Tail;
+    use super::super::{MAX_SAMPLES, Tail};
     use super::*;
 
     #[test]
@@ -204,6 +205,32 @@ mod tests {
         assert!(bounds.windows(2).all(|pair| pair[0] < pair[1]));
         let bounds = lower_bounds(1000, 600, 1e-6);
         assert!(bounds[..600].iter().all(|bound| *bound == 0.0) && bounds[600] > 0.0);
+    }
+
+    /// Levels at the ends of f64, the bound at those of its range.
+    #[test]
+    fn extremes_are_sound() {
+        for n in [1, 1000, MAX_SAMPLES] {
+            for level in [
+                f64::MIN_POSITIVE,
+                1e-290,
+                1e-30,
+                1.0 - 1e-12,
+                1.0 - f64::EPSILON,
+            ] {
+                let bound = lower_bound(n, n, level).unwrap();
+                assert!((0.0..1.0).contains(&bound), "{n} {level}");
+                if bound > 0.0 {
+                    assert!(
+                        Tail::one(n, bound, 0, false).unwrap() <= level,
+                        "{n} {level}"
+                    );
+                }
+            }
+        }
+        assert!(lower_bound(1000, 1000, 1e-30).unwrap() > 0.93);
+        // what is below any use is 0
+        assert_eq!(lower_bound(1, 1, 1e-290).unwrap(), 0.0);
     }
 
     #[test]
