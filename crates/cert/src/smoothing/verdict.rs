@@ -204,6 +204,16 @@ mod tests {
         assert_eq!(Stage::Two.guarded(100, 1 << 21, 0.001).unwrap(), (0.001, 0));
     }
 
+    /// 2·P(Bin(n, 1/2) >= k) <= guard/N at the least count, and not one below.
+    #[test]
+    fn the_guard_has_two_sides() {
+        for (n, tests) in [(30, 5u64), (100, 1 << 21), (101, 1000), (1000, 40)] {
+            let (_, least) = Stage::SINGLE.guarded(n, tests, 0.2).unwrap();
+            let both = |k: usize| 2.0 * Tail::new(n, 0.5).unwrap().p(k) * tests as f64;
+            assert!(both(least) <= 0.02 && both(least - 1) > 0.02, "{n} {tests}");
+        }
+    }
+
     #[test]
     fn guarded_is_a_part_of_unguarded() {
         for n in [12, 30, 50] {
