@@ -70,6 +70,7 @@
 //! ```
 
 mod abstention;
+mod band;
 mod cohen;
 mod correction;
 mod elementary;
@@ -89,6 +90,7 @@ mod votes;
 mod wide;
 
 pub use abstention::{AbstentionFigures, Abstentions};
+pub use band::band;
 pub use cohen::{Joint, Prediction, certify, indiv_class, joint_class, predict};
 pub use correction::{Correction, weighted_bonferroni};
 pub use guess::{ABSTAIN, Guess, Guessed, IGNORE};

@@ -91,6 +91,43 @@ fn normal_quantiles() {
     assert!((left - 0.5138821719).abs() < 1e-10);
 }
 
+#[test]
+fn numbers_of_the_design() {
+    let tail = Tail::new(100, 0.75).unwrap();
+    for (k, p) in [
+        (93, 2.98892390e-6),
+        (94, 6.41439497e-7),
+        (97, 2.10816526763e-9),
+        (98, 1.87407514366e-10),
+        (99, 1.10113941698e-11),
+        (100, 3.20720218538e-13),
+    ] {
+        assert!(close(tail.p(k), p, 1e-8), "{k}: {:e}", tail.p(k));
+    }
+    assert!((tail.ln_p(98) + 22.397735648925).abs() < 1e-12);
+    let level = 0.001 / 2_097_152.0;
+    let law = Law::Gaussian { sigma: 0.25 };
+    for (k, lower, radius) in [
+        (97, 0.7375290571681, 0.1589365396),
+        (98, 0.7576414713783, 0.1746839897),
+        (100, 0.8068330893172, 0.2165712813),
+    ] {
+        let got = lower_bound(100, k, level).unwrap();
+        assert!(close(got, lower, 1e-12), "{k}: {got}");
+        assert!(close(law.radius(got).unwrap(), radius, 1e-9), "{k}");
+    }
+    assert!(close(
+        lower_bound(100, 95, 0.001).unwrap(),
+        0.8446326941895,
+        1e-12
+    ));
+    assert!(close(
+        lower_bound(1000, 990, 0.001).unwrap(),
+        0.9760361871553,
+        1e-12
+    ));
+}
+
 /// The law of a row of `radius`.
 fn law(name: &str, parameter: f64) -> Law {
     match name {
