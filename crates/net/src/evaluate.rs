@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use certiseg_cert::{self as cert, Budget, Metric, Pool, Value};
+use certiseg_cert::{self as cert, Budget, Conventions, Metric, Pool, Value};
 use serde::{Deserialize, Serialize};
 
+use crate::confusion::{Confusion, Scope};
 use crate::data::{Pictures, VOID};
 use crate::error::{Error, Result};
 use crate::network::Network;
@@ -109,8 +110,8 @@ pub struct Evaluation {
     /// What was asked for, by name: clean figures to the nearest, certified ones rounded against
     /// us; `None` where no image has them.
     pub measures: BTreeMap<String, Option<f64>>,
-    /// Of every certified one the clean value it falls from, by metric: the mean over images, to the
-    /// nearest. It is not the pooled value.
+    /// Of every certified one the clean value it falls from, by metric: the mean over images,
+    /// rounded down in its last bit. It is not the pooled value.
     #[serde(default)]
     pub clean_means: BTreeMap<String, Option<f64>>,
     /// The audited Lipschitz constant they rest on.
@@ -157,11 +158,7 @@ pub fn evaluate(
     let certifier = network.certifier(height, width)?;
     let classes = network.classes();
     let pool = |metric| Pool::new(metric, classes, &[], false);
-    let mut accuracy = pool(Metric::Accuracy)?;
-    let each = (0..=u8::MAX).take(classes);
-    let mut iou: Vec<_> = each
-        .map(|class| pool(Metric::Iou(class)))
-        .collect::<std::result::Result<_, _>>()?;
+    let mut confusion = Confusion::new(classes);
     let mut gathered = Vec::with_capacity(measures.len());
     for &measure in measures {
         measure.check("measures", classes)?;
@@ -176,8 +173,8 @@ pub fn evaluate(
         let mask = sample.mask.as_deref();
         let image = cert::Image::new(logits.grid, &logits.values, mask, Some(VOID))?;
         let margins = certifier.margins(&image, &certifier.premises(logits.eta)?)?;
-        accuracy.add(&margins)?;
-        iou.iter_mut().try_for_each(|pool| pool.add(&margins))?;
+        let labels = mask.unwrap_or_default();
+        confusion.merge(&Confusion::of(classes, labels, margins.predictions())?)?;
         for (measure, gathered) in measures.iter().zip(&mut gathered) {
             match gathered {
                 Gathered::Clean(pool) => pool.add(&margins)?,
@@ -191,8 +188,7 @@ pub fn evaluate(
         }
     }
     let clean = |pool: &Pool| pool.clean().map(Value::nearest);
-    let iou: Vec<_> = iou.iter().map(clean).collect();
-    let present: Vec<f64> = iou.iter().flatten().copied().collect();
+    let figures = confusion.figures(Scope::DataSet, &Conventions::default());
     let named = measures.iter().zip(&gathered).map(|(measure, gathered)| {
         let value = match gathered {
             Gathered::Clean(pool) => clean(pool),
@@ -210,15 +206,13 @@ pub fn evaluate(
             let Gathered::Certified(_, _, values) = gathered else {
                 return None;
             };
-            let mean = values.iter().sum::<f64>() / values.len() as f64;
-            let mean = (!values.is_empty()).then_some(mean);
-            Some((measure.metric.to_string(), mean))
+            Some((measure.metric.to_string(), cert::mean_lower(values)))
         });
     Ok(Evaluation {
         clean_means: clean_means.collect(),
-        accuracy: clean(&accuracy),
-        miou: (!present.is_empty()).then(|| present.iter().sum::<f64>() / present.len() as f64),
-        iou,
+        accuracy: figures.accuracy,
+        miou: figures.miou,
+        iou: figures.iou,
         measures: named.collect(),
         lipschitz: certifier.lipschitz(),
     })
