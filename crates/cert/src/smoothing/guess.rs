@@ -106,6 +106,13 @@ impl Guess {
         self.choose(|_| {}).map(Votes::new)
     }
 
+    /// The label maps that were taken, in order: what a stored guess is made of again.
+    pub fn maps(&self) -> impl Iterator<Item = Vec<u8>> {
+        let first = self.begun.then(|| self.first.clone());
+        let others = self.others.iter().map(|other| other.map(&self.first));
+        first.into_iter().chain(others)
+    }
+
     fn samples(&self) -> usize {
         self.others.len() + usize::from(self.begun)
     }
@@ -148,6 +155,17 @@ impl Others {
         let ends = ends.collect();
         entries.shrink_to_fit();
         Others { entries, ends }
+    }
+
+    /// The sample itself.
+    fn map(&self, first: &[u8]) -> Vec<u8> {
+        let mut map = first.to_vec();
+        for (tile, labels) in map.chunks_mut(TILE).enumerate() {
+            for [place, label] in self.tile(tile) {
+                labels[usize::from(*place)] = *label;
+            }
+        }
+        map
     }
 
     fn tile(&self, tile: usize) -> &[[u8; 2]] {
@@ -341,6 +359,15 @@ mod tests {
             guess.add(map).unwrap();
         }
         guess.finish().unwrap()
+    }
+
+    #[test]
+    fn maps_come_back() {
+        assert_eq!(Guess::new(3).maps().count(), 0);
+        let given = maps(600, 7, 5, 40);
+        let mut guess = Guess::new(600);
+        given.iter().for_each(|map| guess.add(map).unwrap());
+        assert_eq!(guess.maps().collect::<Vec<_>>(), given);
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub(super) fn cdf_up(z: f64) -> Option<f64> {
     if z > 8.0 {
         return None;
     }
-    let (sum, power) = parts(z);
+    let (sum, power) = parts(Wide::from(z));
     let fraction = sum.divided_by(power.times(Wide::SQRT_TAU));
     let above = fraction.plus(fraction.shifted(ERROR)).plus(Wide::from(0.5));
     Some(above.down().next_up())
@@ -85,7 +85,7 @@ const ERROR: i64 = -100;
 
 /// Phi(z) <= p for certain, z >= 0, p in (1/2, 1): S(z) <= (p - 1/2)·sqrt(2·pi)·e^(z²/2).
 fn is_below(z: f64, p: f64) -> bool {
-    let (sum, power) = parts(z);
+    let (sum, power) = parts(Wide::from(z));
     // p - 1/2 is exact
     let right = Wide::from(p - 0.5).times(Wide::SQRT_TAU).times(power);
     sum.plus(sum.shifted(ERROR)) <= right
@@ -93,33 +93,32 @@ fn is_below(z: f64, p: f64) -> bool {
 
 /// Phi(z) >= p for certain, as above.
 fn is_above(z: f64, p: f64) -> bool {
-    let (sum, power) = parts(z);
+    let (sum, power) = parts(Wide::from(z));
     let right = Wide::from(p - 0.5).times(Wide::SQRT_TAU).times(power);
     sum >= right.plus(right.shifted(ERROR))
 }
 
-/// (S(z), e^(z²/2)), z in [0, 9], each at most the truth.
-fn parts(z: f64) -> (Wide, Wide) {
+/// Phi(z) - 1/2 for z in (0, 9.2], within 2^-100, relative.
+pub(super) fn half_mass(z: Wide) -> Wide {
+    let (sum, power) = parts(z);
+    sum.divided_by(power.times(Wide::SQRT_TAU))
+}
+
+/// (S(z), e^(z²/2)), z in [0, 9.2], each at most the truth.
+fn parts(z: Wide) -> (Wide, Wide) {
     /// Terms below this part of the sum are left out; the next are less than half of them each.
     const LAST: i64 = -130;
-    let square = Wide::from(z).times(Wide::from(z));
-    let mut sum = Wide::from(z);
+    let square = z.times(z);
+    let mut sum = z;
     let mut term = sum;
     for odd in (3u64..).step_by(2) {
         term = term.times(square).over(odd);
-        if term <= sum.shifted(LAST) && odd as f64 > 2.0 * z * z {
+        if term <= sum.shifted(LAST) && Wide::whole(odd) > square.shifted(1) {
             break;
         }
         sum = sum.plus(term);
     }
-    // e^y = (e^(y/128))^128, y <= 41
-    let y = square.shifted(-8);
-    let (mut power, mut term) = (Wide::ONE, Wide::ONE);
-    for k in 1..40 {
-        term = term.times(y).over(k);
-        power = power.plus(term);
-    }
-    (sum, power.power(128))
+    (sum, square.shifted(-1).exponential())
 }
 
 fn density(z: f64) -> f64 {

@@ -190,6 +190,25 @@ impl Wide {
         result
     }
 
+    /// e^self for numbers up to 45; at most 2^14 units.
+    pub(super) fn exponential(self) -> Self {
+        // (e^(self/128))^128
+        let y = self.shifted(-7);
+        let (mut power, mut term) = (Wide::ONE, Wide::ONE);
+        for k in 1..40 {
+            term = term.times(y).over(k);
+            power = power.plus(term);
+        }
+        power.power(128)
+    }
+
+    /// What is before the point, of numbers below 2^64.
+    pub(super) fn whole_part(self) -> u64 {
+        debug_assert!(self.exponent < 64);
+        let shift = u32::try_from(127 - self.exponent).unwrap_or(128);
+        self.mantissa.checked_shr(shift).unwrap_or(0) as u64
+    }
+
     /// The next double below or equal; `f64::MAX` above that, 0 below `f64::MIN_POSITIVE`.
     pub(super) fn down(self) -> f64 {
         match self.exponent {

@@ -1,5 +1,6 @@
 //! Reference vectors, by scipy, statsmodels and mpmath (headers in the files), and the laws of smoothing.
 
+mod grid;
 mod multiple;
 mod planted;
 mod power;
