@@ -33,6 +33,7 @@ demo-model:
 bench:
 	cargo run --release --locked -p certiseg-cert --example speed
 	cargo run --release --locked -p certiseg-cert --example smoothing_speed
+	cargo run --release --locked -p certiseg-net --example noise
 	cargo run --release --locked -p certiseg-conv --example convolutions
 	cargo run --release --locked -- bench experiments/speed.toml --size 64,128
 

@@ -29,6 +29,7 @@ pub mod parameters;
 pub mod profile;
 pub mod rng;
 pub mod rounding;
+pub mod smooth;
 pub mod summary;
 pub mod train;
 mod unet;

@@ -39,6 +39,7 @@ pub use classes::Classes;
 pub use colours::Colours;
 pub use decode::{Care, Oddity};
 pub use digest::digest;
+pub(crate) use digest::hex;
 pub use finding::{Finding, Kind, Level};
 pub use guess::{Guess, guess};
 pub use head::read_head;
@@ -79,7 +80,7 @@ impl Sample {
 }
 
 /// The one rule from a byte to [0, 1]: divided by 255.
-static UNIT: [f32; 256] = {
+pub(crate) static UNIT: [f32; 256] = {
     let mut unit = [0.0; 256];
     let mut value = 0;
     while value < 256 {
