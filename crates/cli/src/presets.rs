@@ -49,6 +49,10 @@ const PRESETS: &[(&str, &str)] = &[
         "002-cityscapes",
         include_str!("../presets/002-cityscapes.toml"),
     ),
+    (
+        "002-consistency",
+        include_str!("../presets/002-consistency.toml"),
+    ),
     ("002-context", include_str!("../presets/002-context.toml")),
 ];
 
