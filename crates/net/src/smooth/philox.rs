@@ -51,9 +51,10 @@ fn block(counter: [u64; 4], key: [u32; 2]) -> [u64; 4] {
     let [mut c0, mut c1, mut c2, mut c3] = counter;
     let [mut k0, mut k1] = key;
     for _ in 0..ROUNDS {
+        // halves of lanes, as processors multiply them; they are no larger anyway
         let (p, q) = (
-            MULTIPLIERS[0].wrapping_mul(c0),
-            MULTIPLIERS[1].wrapping_mul(c2),
+            MULTIPLIERS[0].wrapping_mul(c0 & LOW),
+            MULTIPLIERS[1].wrapping_mul(c2 & LOW),
         );
         c0 = (q >> 32) ^ c1 ^ u64::from(k0);
         c2 = (p >> 32) ^ c3 ^ u64::from(k1);
