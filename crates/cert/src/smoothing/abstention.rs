@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 /// Sums over images.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Abstentions {
-    classes: Vec<Overlap>,
+    classes: Vec<ClassCounts>,
     counted: u64,
     right: u64,
     abstained: u64,
@@ -26,15 +26,95 @@ pub struct Abstentions {
     pairs: (u64, f64),
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Overlap {
-    both: u64,
-    either: u64,
+/// What one image adds, in whole numbers: images seen by several processes can be summed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AbstentionCounts {
+    /// v.
+    pub counted: u64,
+    /// Certified and correct.
+    pub right: u64,
+    /// a.
+    pub abstained: u64,
+    /// All pixels.
+    pub pixels: u64,
+    /// Those that abstain.
+    pub abstained_anywhere: u64,
+    /// By class, up to the last that occurs.
+    pub classes: Vec<ClassCounts>,
 }
 
-impl Overlap {
+/// Counted pixels of a class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassCounts {
+    /// With both.
+    pub right: u64,
+    /// With its label.
+    pub labelled: u64,
+    /// With its certificate.
+    pub certified: u64,
+}
+
+impl ClassCounts {
+    fn either(self) -> u64 {
+        (self.labelled + self.certified).saturating_sub(self.right)
+    }
+
     fn iou(self) -> Option<f64> {
-        (self.either > 0).then(|| self.both as f64 / self.either as f64)
+        (self.either() > 0).then(|| self.right as f64 / self.either() as f64)
+    }
+
+    fn accuracy(self) -> Option<f64> {
+        (self.labelled > 0).then(|| self.right as f64 / self.labelled as f64)
+    }
+}
+
+impl AbstentionCounts {
+    /// Of an image: classes or [`ABSTAIN`], and labels or [`IGNORE`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Components`] unless both have the same size; [`Error::LabelOutOfRange`] for anything else, with
+    /// classes below `classes`.
+    pub fn of(classes: usize, predictions: &[u8], labels: &[u8]) -> Result<Self> {
+        check_map(predictions, labels.len())?;
+        let out = |(value, other): (&u8, u8)| *value != other && usize::from(*value) >= classes;
+        for (pixel, pair) in labels.iter().zip(predictions).enumerate() {
+            for (value, other) in [(pair.0, IGNORE), (pair.1, ABSTAIN)] {
+                if out((value, other)) {
+                    return Err(Error::LabelOutOfRange {
+                        pixel,
+                        label: *value,
+                        classes,
+                    });
+                }
+            }
+        }
+        let mut counts = AbstentionCounts::default();
+        let mut by_class = vec![ClassCounts::default(); classes];
+        for (label, class) in labels.iter().zip(predictions) {
+            counts.pixels += 1;
+            counts.abstained_anywhere += u64::from(*class == ABSTAIN);
+            if *label == IGNORE {
+                continue;
+            }
+            counts.counted += 1;
+            counts.abstained += u64::from(*class == ABSTAIN);
+            by_class[usize::from(*label)].labelled += 1;
+            if *class != ABSTAIN {
+                by_class[usize::from(*class)].certified += 1;
+            }
+            if label == class {
+                counts.right += 1;
+                by_class[usize::from(*label)].right += 1;
+            }
+        }
+        let occurs = |class: &ClassCounts| class.either() > 0;
+        let last = by_class.iter().rposition(occurs).map_or(0, |last| last + 1);
+        by_class.truncate(last);
+        counts.classes = by_class;
+        Ok(counts)
     }
 }
 
@@ -50,6 +130,8 @@ pub struct AbstentionFigures {
     pub abstain_rate: Option<f64>,
     /// All abstentions of all pixels, ignored ones included.
     pub abstain_rate_all_pixels: Option<f64>,
+    /// Certified and correct of the pixels of a class, over the data set.
+    pub acc_by_class: Vec<Option<f64>>,
     /// By class, over the data set.
     pub iou_dataset: Vec<Option<f64>>,
     /// Mean of these over classes that occur: the default.
@@ -83,7 +165,7 @@ impl Abstentions {
             });
         }
         Ok(Abstentions {
-            classes: vec![Overlap::default(); classes],
+            classes: vec![ClassCounts::default(); classes],
             counted: 0,
             right: 0,
             abstained: 0,
@@ -99,45 +181,40 @@ impl Abstentions {
     ///
     /// # Errors
     ///
-    /// [`Error::Components`] unless both have the same size; [`Error::LabelOutOfRange`] for anything else. The
-    /// image is then not taken.
+    /// As [`AbstentionCounts::of`]. The image is then not taken.
     pub fn add(&mut self, predictions: &[u8], labels: &[u8]) -> Result<()> {
-        check_map(predictions, labels.len())?;
-        let classes = self.classes.len();
-        let out = |(value, other): (&u8, u8)| *value != other && usize::from(*value) >= classes;
-        for (pixel, pair) in labels.iter().zip(predictions).enumerate() {
-            for (value, other) in [(pair.0, IGNORE), (pair.1, ABSTAIN)] {
-                if out((value, other)) {
-                    return Err(Error::LabelOutOfRange {
-                        pixel,
-                        label: *value,
-                        classes,
-                    });
-                }
-            }
+        let counts = AbstentionCounts::of(self.classes.len(), predictions, labels)?;
+        self.add_counts(&counts)
+    }
+
+    /// Takes the counts of an image.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Shape`] for counts of more classes. The image is then not taken.
+    pub fn add_counts(&mut self, image: &AbstentionCounts) -> Result<()> {
+        if image.classes.len() > self.classes.len() {
+            return Err(Error::Shape {
+                what: "number of classes of an image",
+                got: image.classes.len(),
+                expected: format!("at most {}", self.classes.len()),
+            });
         }
-        let mut image = vec![Overlap::default(); classes];
-        for (label, class) in labels.iter().zip(predictions) {
-            self.pixels += 1;
-            self.abstained_anywhere += u64::from(*class == ABSTAIN);
-            if *label == IGNORE {
-                continue;
-            }
-            self.counted += 1;
-            self.abstained += u64::from(*class == ABSTAIN);
-            image[usize::from(*label)].either += 1;
-            if label == class {
-                self.right += 1;
-                image[usize::from(*label)].both += 1;
-            } else if *class != ABSTAIN {
-                image[usize::from(*class)].either += 1;
-            }
+        for (sum, class) in self.classes.iter_mut().zip(&image.classes) {
+            sum.right += class.right;
+            sum.labelled += class.labelled;
+            sum.certified += class.certified;
         }
-        for (sum, overlap) in self.classes.iter_mut().zip(&image) {
-            sum.both += overlap.both;
-            sum.either += overlap.either;
-        }
-        let present: Vec<f64> = image.iter().filter_map(|overlap| overlap.iou()).collect();
+        self.counted += image.counted;
+        self.right += image.right;
+        self.abstained += image.abstained;
+        self.pixels += image.pixels;
+        self.abstained_anywhere += image.abstained_anywhere;
+        let present: Vec<f64> = image
+            .classes
+            .iter()
+            .filter_map(|class| class.iou())
+            .collect();
         let sum: f64 = present.iter().sum();
         self.images += 1;
         self.pairs.0 += present.len() as u64;
@@ -153,14 +230,18 @@ impl Abstentions {
     pub fn figures(&self) -> AbstentionFigures {
         let share = |part: f64, all: u64| (all > 0).then(|| part / all as f64);
         let classes = self.classes.len();
-        let iou_dataset: Vec<_> = self.classes.iter().map(|overlap| overlap.iou()).collect();
+        let iou_dataset: Vec<_> = self.classes.iter().map(|class| class.iou()).collect();
         let present = iou_dataset.iter().flatten().count() as u64;
         let sum: f64 = iou_dataset.iter().flatten().sum();
         let pairs = self.images * classes as u64;
         let absent = (pairs - self.pairs.0) as f64;
         AbstentionFigures {
+            acc_by_class: self.classes.iter().map(|class| class.accuracy()).collect(),
             acc_certified: share(self.right as f64, self.counted),
-            acc_selective: share(self.right as f64, self.counted - self.abstained),
+            acc_selective: share(
+                self.right as f64,
+                self.counted.saturating_sub(self.abstained),
+            ),
             abstain_rate: share(self.abstained as f64, self.counted),
             abstain_rate_all_pixels: share(self.abstained_anywhere as f64, self.pixels),
             miou_dataset: share(sum, present),
@@ -241,5 +322,36 @@ mod tests {
         }
         assert_eq!(sums, before);
         assert!(Abstentions::new(0).is_err() && Abstentions::new(255).is_err());
+    }
+
+    #[test]
+    fn counts_of_images_are_the_images() {
+        let images: [(&[u8], &[u8]); 3] = [
+            (&[0, 0, ABSTAIN, 1], &[0, 0, 0, 1]),
+            (&[0, 0, 2, 0], &[0, IGNORE, 2, 2]),
+            (&[ABSTAIN, 3], &[IGNORE, IGNORE]),
+        ];
+        let (mut whole, mut summed) = (Abstentions::new(5).unwrap(), Abstentions::new(5).unwrap());
+        for (predictions, labels) in images {
+            whole.add(predictions, labels).unwrap();
+            let counts = AbstentionCounts::of(254, predictions, labels).unwrap();
+            let text = serde_json::to_string(&counts).unwrap();
+            summed
+                .add_counts(&serde_json::from_str(&text).unwrap())
+                .unwrap();
+        }
+        assert_eq!(whole, summed);
+        assert_eq!(whole.figures().acc_by_class[..2], [Some(0.75), Some(1.0)]);
+        // the last that occurs is class 2; a certificate where nothing counts is none
+        let counts = AbstentionCounts::of(254, images[1].0, images[1].1).unwrap();
+        assert_eq!(counts.classes.len(), 3);
+        assert!(
+            AbstentionCounts::of(254, images[2].0, images[2].1)
+                .unwrap()
+                .classes
+                .is_empty()
+        );
+        let mut few = Abstentions::new(2).unwrap();
+        assert!(matches!(few.add_counts(&counts), Err(Error::Shape { .. })));
     }
 }

@@ -6,6 +6,8 @@
 //! single test at the same level of alpha: all levels together cost nothing. This needs one threshold
 //! for all components, that of Bonferroni or of a certificate of counts.
 
+use serde::{Deserialize, Serialize};
+
 use super::correction::Correction;
 use super::elementary::{self, ln};
 use super::guess::{ABSTAIN, IGNORE, check_classes, check_map};
@@ -27,6 +29,47 @@ pub struct Node {
     pub level: usize,
     /// Its number in the table of that level.
     pub node: u8,
+}
+
+/// How much of an image is certified at each level.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Levels {
+    /// Components whose finest certified node is of that level, from leaves on.
+    pub certified: Vec<u64>,
+    /// Components without one.
+    pub abstained: u64,
+    /// Certified information gain, rounded down; null without labels or where none counts.
+    pub gain: Option<f64>,
+}
+
+impl Levels {
+    /// Of certified nodes, and labels where there are some.
+    ///
+    /// # Errors
+    ///
+    /// As [`Hierarchy::gain`].
+    pub fn of(
+        hierarchy: &Hierarchy,
+        certified: &[Option<Node>],
+        labels: Option<&[u8]>,
+    ) -> Result<Self> {
+        let mut levels = Levels {
+            certified: vec![0; hierarchy.certifiable()],
+            abstained: 0,
+            gain: None,
+        };
+        for node in certified {
+            match node {
+                Some(node) => levels.certified[node.level] += 1,
+                None => levels.abstained += 1,
+            }
+        }
+        if let Some(labels) = labels {
+            levels.gain = hierarchy.gain(certified, labels)?;
+        }
+        Ok(levels)
+    }
 }
 
 impl Hierarchy {
@@ -335,13 +378,19 @@ mod tests {
         let certified = votes.certified(&procedure).unwrap();
         let node = |level, node| Some(Node { level, node });
         assert_eq!(certified, [node(0, 0), node(1, 4), None]);
-        let gain = |labels: &[u8]| tree.gain(&certified, labels).unwrap();
+        let levels = Levels::of(&tree, &certified, None).unwrap();
+        assert_eq!(
+            (levels.certified, levels.abstained, levels.gain),
+            (vec![1, 1], 1, None)
+        );
+        let gain = |labels: &[u8]| Levels::of(&tree, &certified, Some(labels)).unwrap().gain;
         // 1 and 1 - ln 2/ln 4, of three; a wrong leaf of the right node is right
         assert!((gain(&[0, 1, 2]).unwrap() - 0.5).abs() < 1e-12);
         assert!((gain(&[1, 2, 2]).unwrap()).abs() < 1e-12);
         assert!((gain(&[0, 1, IGNORE]).unwrap() - 0.75).abs() < 1e-12);
         assert_eq!(gain(&[IGNORE; 3]), None);
-        assert!(tree.gain(&certified, &[0]).is_err() && tree.gain(&certified, &[0, 0, 4]).is_err());
+        assert!(Levels::of(&tree, &certified, Some(&[0])).is_err());
+        assert!(tree.gain(&certified, &[0, 0, 4]).is_err());
         let holm = Procedure {
             correction: Correction::Holm,
             ..procedure

@@ -102,7 +102,7 @@ impl Plan {
     }
 
     /// The level of the first step; the guard of a single stage in steps, which rarely binds, apart.
-    fn level(&self) -> f64 {
+    pub(super) fn level(&self) -> f64 {
         let alpha = match self.stage {
             Stage::Single { guard } if self.correction.steps() => self.alpha - guard * self.alpha,
             _ => self.alpha,

@@ -102,6 +102,15 @@ impl RadiusTable {
     ///
     /// [`Error::Histogram`](crate::Error::Histogram) for votes of another number of samples.
     pub fn map(&self, votes: &Votes) -> Result<Vec<f32>> {
+        self.map_of(votes, None)
+    }
+
+    /// The same of a family; 0 outside.
+    ///
+    /// # Errors
+    ///
+    /// As [`RadiusTable::map`]; [`Error::Components`](crate::Error::Components) for a family of another size.
+    pub fn map_of(&self, votes: &Votes, family: Option<&[bool]>) -> Result<Vec<f32>> {
         let entries = votes.samples() + 1;
         if entries != self.radii.len() {
             return Err(crate::Error::Histogram {
@@ -110,7 +119,7 @@ impl RadiusTable {
             });
         }
         let radii: Vec<f32> = self.radii.iter().map(|radius| f32_down(*radius)).collect();
-        Ok((0..votes.len()).map(|i| radii[votes.count(i)]).collect())
+        votes.by_count(family, 0.0, |count| radii[count])
     }
 
     /// Components with at least this radius. Of components whose class is right only, it bounds the
@@ -227,6 +236,10 @@ mod tests {
         let table = RadiusTable::new((10, Stage::Two), (3, 0), 0.1, LAW).unwrap();
         let votes = Votes::from_counts(vec![0, 1, 2], &[10, 3, 9], 10).unwrap();
         let map = table.map(&votes).unwrap();
+        let family: Vec<bool> = (0..votes.len()).map(|i| i % 2 == 0).collect();
+        let some = table.map_of(&votes, Some(&family)).unwrap();
+        let expected = |i: usize| if i % 2 == 0 { map[i] } else { 0.0 };
+        assert!((0..map.len()).all(|i| some[i] == expected(i)));
         assert!(map[0] > map[2] && map[1] == 0.0);
         assert!(f64::from(map[0]) <= table.radius(10));
         let others = Votes::from_counts(vec![0], &[3], 9).unwrap();

@@ -2,11 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::abstention::{AbstentionCounts, AbstentionFigures, Abstentions};
+use super::boundary::BoundarySplit;
 use super::correction::Correction;
+use super::guess::ABSTAIN;
+use super::hierarchy::Levels;
 use super::law::{Law, Promise};
 use super::radius::{RadiusPoint, RadiusTable};
 use super::verdict::{Decision, Procedure, Stage};
 use crate::error::Result;
+use crate::share::f32_down;
 use crate::{Norm, Share};
 
 /// Marks a row line.
@@ -110,6 +115,49 @@ pub struct SmoothRow {
     pub abstained: Option<f64>,
     /// Radius of all that are certified, rounded down.
     pub radius: f64,
+    /// Beside labels, where there are some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub figures: Option<Box<ImageFigures>>,
+    /// By level of a hierarchy, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub levels: Option<Levels>,
+}
+
+/// An image beside its labels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageFigures {
+    /// What it adds to the data set.
+    pub counts: AbstentionCounts,
+    /// Near changes of label and elsewhere; null for pixels in no rows.
+    pub boundary: Option<BoundarySplit>,
+    /// Of the image alone.
+    pub figures: AbstentionFigures,
+}
+
+impl ImageFigures {
+    /// Of `classes` classes; where that is not known, of those that occur.
+    ///
+    /// # Errors
+    ///
+    /// As [`AbstentionCounts::of`] and [`BoundarySplit::of`].
+    pub fn of(
+        classes: Option<usize>,
+        (distance, width): (u32, Option<usize>),
+        predictions: &[u8],
+        labels: &[u8],
+    ) -> Result<Self> {
+        let most = usize::from(ABSTAIN);
+        let counts = AbstentionCounts::of(classes.unwrap_or(most), predictions, labels)?;
+        let mut sums = Abstentions::new(classes.unwrap_or(counts.classes.len()).max(1))?;
+        sums.add_counts(&counts)?;
+        let split = |width| BoundarySplit::of(distance, width, predictions, labels);
+        Ok(ImageFigures {
+            boundary: width.map(split).transpose()?,
+            figures: sums.figures(),
+            counts,
+        })
+    }
 }
 
 impl SmoothRow {
@@ -190,6 +238,8 @@ impl SmoothRow {
             certified: None,
             abstained: None,
             radius,
+            figures: None,
+            levels: None,
         }
     }
 
@@ -202,6 +252,13 @@ impl SmoothRow {
             abstained: share(tests - certified).map(Share::upper),
             ..self
         }
+    }
+
+    /// The radius of each component of a certified map, rounded down; 0 where it abstains.
+    pub fn radius_map(&self, certified: &[u8]) -> Vec<f32> {
+        let radius = f32_down(self.radius);
+        let of = |class: &u8| if *class == ABSTAIN { 0.0 } else { radius };
+        certified.iter().map(of).collect()
     }
 
     /// What is proved, in words.
@@ -236,7 +293,7 @@ impl SmoothRow {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     fn sampling() -> Sampling {
@@ -269,7 +326,7 @@ mod tests {
         histogram
     }
 
-    fn row(correction: Correction, promise: Promise) -> SmoothRow {
+    pub fn row(correction: Correction, promise: Promise) -> SmoothRow {
         let procedure = procedure(correction);
         let decision = procedure.decide(100, &histogram()).unwrap();
         SmoothRow::new("a", sampling(), &procedure, promise, &decision).unwrap()
@@ -328,6 +385,14 @@ mod tests {
             let least = row.threshold.unwrap() as usize;
             assert!(table.radius(least) >= 0.1 && table.radius(least - 1) < 0.1);
         }
+    }
+
+    #[test]
+    fn a_map_has_the_radius_where_it_is_certified() {
+        let row = row(Correction::Holm, Promise::ClassOrAbstain);
+        let map = row.radius_map(&[3, ABSTAIN]);
+        assert_eq!(map[1], 0.0);
+        assert!(f64::from(map[0]) <= row.radius && f64::from(map[0].next_up()) > row.radius);
     }
 
     #[test]

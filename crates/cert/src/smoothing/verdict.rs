@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::correction::{Correction, check_histogram};
 use super::lower::check_level;
 use super::tail::{Tail, check};
+use super::votes::Votes;
 use crate::error::{Error, Result};
 
 /// How classes are chosen and tested.
@@ -126,6 +127,23 @@ impl Procedure {
     }
 }
 
+impl Decision {
+    /// ln p per component, rounded up; 0, that is p = 1, outside a family.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Histogram`] for votes of another number of samples, [`Error::Components`] for a family of another size.
+    pub fn ln_p(&self, votes: &Votes, family: Option<&[bool]>) -> Result<Vec<f64>> {
+        if votes.samples() != self.tail.samples() {
+            return Err(Error::Histogram {
+                got: votes.samples() + 1,
+                expected: self.tail.samples() + 1,
+            });
+        }
+        votes.by_count(family, 0.0, |count| self.tail.ln_p(count))
+    }
+}
+
 fn check_guard(guard: f64) -> Result<()> {
     if guard > 0.0 && guard < 1.0 {
         return Ok(());
@@ -236,6 +254,33 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn p_values_by_component() {
+        let votes = Votes::from_counts(vec![0; 3], &[20, 10, 20], 20).unwrap();
+        let procedure = Procedure {
+            tau: 0.75,
+            alpha: 0.05,
+            correction: Correction::Holm,
+            stage: Stage::Two,
+        };
+        let decision = procedure
+            .decide(20, &votes.histogram(None).unwrap())
+            .unwrap();
+        let [all, few] = [decision.tail.ln_p(20), decision.tail.ln_p(10)];
+        assert_eq!(decision.ln_p(&votes, None).unwrap(), [all, few, all]);
+        let family = [true, true, false];
+        assert_eq!(
+            decision.ln_p(&votes, Some(&family)).unwrap(),
+            [all, few, 0.0]
+        );
+        assert!(decision.ln_p(&votes, Some(&family[1..])).is_err());
+        let other = Votes::from_counts(vec![0], &[1], 21).unwrap();
+        assert!(matches!(
+            decision.ln_p(&other, None),
+            Err(Error::Histogram { .. })
+        ));
     }
 
     #[test]

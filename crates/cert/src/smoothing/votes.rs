@@ -164,6 +164,26 @@ impl Votes {
         }))
     }
 
+    /// What each component of a family, or of all, gets by its count; `outside` elsewhere.
+    pub(super) fn by_count<T: Copy>(
+        &self,
+        family: Option<&[bool]>,
+        outside: T,
+        of: impl Fn(usize) -> T,
+    ) -> Result<Vec<T>> {
+        let mut all: Vec<T> = of_any_width!(&self.counts, all => {
+            all.iter().map(|count| of(*count as usize)).collect()
+        });
+        if let Some(family) = family {
+            check_family(family, self.len())?;
+            let pairs = all.iter_mut().zip(family);
+            pairs
+                .filter(|(_, tested)| !**tested)
+                .for_each(|(value, _)| *value = outside);
+        }
+        Ok(all)
+    }
+
     /// The class where a component has at least `threshold` votes (and is in the family), otherwise
     /// [`ABSTAIN`].
     ///
@@ -237,7 +257,7 @@ fn check_samples(samples: usize) -> Result<()> {
     })
 }
 
-fn check_family(family: &[bool], components: usize) -> Result<()> {
+pub(super) fn check_family(family: &[bool], components: usize) -> Result<()> {
     if family.len() == components {
         return Ok(());
     }

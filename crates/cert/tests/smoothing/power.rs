@@ -1,6 +1,6 @@
 //! Plans and the toy experiment of paper 002 against their vectors, and the numbers of the design.
 
-use certiseg_cert::smoothing::{Correction, Plan, Stage, Tail};
+use certiseg_cert::smoothing::{Correction, Plan, Stage, Tail, Toy};
 
 use crate::{close, items, number, whole};
 
@@ -100,35 +100,38 @@ fn single_stages_of_the_design() {
     assert!(close(p(110, 107), 1.57077504e-10, 1e-8));
 }
 
-/// P(guess is right and certified) + P(guess is wrong and certified) of one component, as in the header.
-fn expectation(n0: usize, n: usize, least: Option<usize>, error: f64) -> f64 {
-    let Some(least) = least else { return 0.0 };
-    let at_least = |n: usize, p: f64, k: usize| match p {
-        0.0 => f64::from(k == 0),
-        1.0 => f64::from(k <= n),
-        _ => Tail::new(n, p).unwrap().p(k),
-    };
-    let right = at_least(n0, 1.0 - error, n0 / 2 + 1);
-    // the wrong guess, by its own tail: a tie goes to the wrong class
-    let wrong = at_least(n0, error, n0.div_ceil(2));
-    right * at_least(n, 1.0 - error, least) + wrong * at_least(n, error, least)
-}
-
 #[test]
 fn the_toy_experiment() {
     for row in items("toy_curves") {
-        let (n0, n) = (whole(&row["n0"]), whole(&row["n"]));
-        let (tests, bad) = (number(&row["N"]), number(&row["k_bad"]));
-        let (tau, alpha) = (number(&row["tau"]), number(&row["alpha"]));
-        let bonferroni = plan(tau, tests as u64, alpha, Correction::Bonferroni);
-        let least = bonferroni.threshold(n).unwrap();
+        let toy = Toy {
+            components: whole(&row["N"]) as u64,
+            bad: whole(&row["k_bad"]) as u64,
+            gamma: number(&row["gamma"]),
+            choose: whole(&row["n0"]),
+            samples: whole(&row["n"]),
+            tau: number(&row["tau"]),
+            alpha: number(&row["alpha"]),
+        };
+        let bonferroni = plan(toy.tau, toy.components, toy.alpha, Correction::Bonferroni);
         if let Some(want) = row["bonferroni_min_count"].as_u64() {
+            let least = bonferroni.threshold(toy.samples).unwrap();
             assert_eq!(least, Some(want as usize), "{row}");
         }
-        let gamma = number(&row["gamma"]);
-        let of = |error: f64| expectation(n0, n, least, error.min(1.0));
-        let got = ((tests - bad) * of(gamma) + bad * of(5.0 * gamma)) / tests;
+        let exact = toy.expectation(Correction::Bonferroni).unwrap().unwrap();
         let want = number(&row["bonferroni_exact_expectation"]);
-        assert!(close(got, want, 1e-10), "{row}: {got}");
+        assert!(close(exact.mean, want, 1e-10), "{row}: {exact:?}");
+        // what was simulated with the published functions is within the error of its runs
+        let runs = whole(&row["repetitions"]) as u64;
+        let simulated = &row["simulated"];
+        if let Some(share) = simulated["bonferroni"].as_f64() {
+            assert!((share - want).abs() <= exact.within(runs), "{row}");
+        }
+        if let Some(share) = simulated["indiv"].as_f64() {
+            let indiv = toy.indiv_class().unwrap();
+            assert!(
+                (share - indiv.mean).abs() <= indiv.within(runs),
+                "{row} {indiv:?}"
+            );
+        }
     }
 }

@@ -299,3 +299,51 @@ fn count_curves_hold_for_all_radii_together() {
     let rate = errors as f64 / runs as f64;
     assert!(rate <= limit(ALPHA, runs), "{rate}");
 }
+
+/// Holm at every threshold from the same samples is no joint statement: the only bound of its error is alpha·H_N,
+/// 15.13 alpha for two million pixels (design, example 33). Here the error is twice alpha, while at one threshold
+/// it is far below and the radii at all thresholds together hold.
+#[test]
+fn holm_at_every_threshold_is_no_joint_statement() {
+    let harmonic = |tests: u64| (1..=tests).rev().map(|j| 1.0 / j as f64).sum::<f64>();
+    assert!((harmonic(1 << 21) - 15.1333067).abs() < 1e-7);
+    let (tests, n, runs) = (20, 1000, 2000);
+    // at tau = p_i a certificate of component i is wrong, and those of all below it
+    let truth: Vec<f64> = (0..tests)
+        .map(|i| 0.55 + 0.4 * i as f64 / (tests - 1) as f64)
+        .collect();
+    let tails: Vec<Tail> = truth
+        .iter()
+        .map(|tau| Tail::new(n, *tau).unwrap())
+        .collect();
+    let law = (Law::Gaussian { sigma: 1.0 }, Promise::ClassOrAbstain);
+    let table = RadiusTable::new((n, Stage::Two), (tests as u64, 0), ALPHA, law).unwrap();
+    let mut chance = Chance(33);
+    let (mut joint, mut single, mut bounds) = (0, 0, 0);
+    for _ in 0..runs {
+        let draw = |p: &f64| (0..n).filter(|_| chance.unit() < *p).count();
+        let counts: Vec<usize> = truth.iter().map(draw).collect();
+        let mut histogram = vec![0; n + 1];
+        counts.iter().for_each(|count| histogram[*count] += 1);
+        let wrong = |at: usize| {
+            let least = Correction::Holm
+                .threshold(&tails[at], &histogram, ALPHA)
+                .unwrap();
+            least.is_some_and(|least| counts[..=at].iter().any(|count| *count >= least))
+        };
+        joint += usize::from((0..tests).any(wrong));
+        single += usize::from(wrong(tests / 2));
+        let above = |(count, p): (&usize, &f64)| table.lower(*count) >= *p;
+        bounds += usize::from(counts.iter().zip(&truth).any(above));
+    }
+    let [joint, single, bounds] = [joint, single, bounds].map(|errors| errors as f64 / runs as f64);
+    assert!(joint > limit(ALPHA, runs), "{joint}");
+    assert!(
+        joint <= limit(ALPHA * harmonic(tests as u64), runs),
+        "{joint}"
+    );
+    assert!(
+        single <= limit(ALPHA, runs) && bounds <= limit(ALPHA, runs),
+        "{single} {bounds}"
+    );
+}

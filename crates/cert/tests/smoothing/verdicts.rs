@@ -1,8 +1,8 @@
 //! Verdicts from samples against their vectors.
 
 use certiseg_cert::smoothing::{
-    ABSTAIN, AbstentionFigures, Abstentions, Correction, Guess, Hierarchy, Law, Look, Looks,
-    MeanLogits, PathVotes, Procedure, Promise, RadiusTable, Stage, Votes, indiv_class, joint_class,
+    ABSTAIN, Abstentions, Correction, Guess, Hierarchy, Law, Look, Looks, MeanLogits, PathVotes,
+    Procedure, Promise, RadiusTable, Stage, Votes, indiv_class, joint_class,
 };
 use serde_json::Value;
 
@@ -349,9 +349,10 @@ fn figures_with_abstentions() {
         for (labels, predictions) in labels.iter().zip(case["predictions"].as_array().unwrap()) {
             sums.add(&image(predictions), &image(labels)).unwrap();
         }
-        let want: AbstentionFigures = serde_json::from_value(case["metrics"].clone()).unwrap();
-        let [got, want] = [sums.figures(), want].map(|f| serde_json::to_value(f).unwrap());
-        for (name, want) in want.as_object().unwrap() {
+        let got = serde_json::to_value(sums.figures()).unwrap();
+        let want = case["metrics"].as_object().unwrap();
+        assert!(want.len() > 10);
+        for (name, want) in want {
             same_figures(&got[name], want)
                 .unwrap_or_else(|e| panic!("{name} of {}: {e}", case["id"]));
         }
