@@ -329,6 +329,20 @@ pub enum Error {
         /// The shape expected.
         expected: String,
     },
+    /// A number of an array that is not what it should be.
+    #[error("array {name:?} of {path:?} has {value} at {at:?}, expected {expected}")]
+    ArrayValue {
+        /// The archive.
+        path: PathBuf,
+        /// The array.
+        name: &'static str,
+        /// The place of the first such number.
+        at: Vec<usize>,
+        /// What is there.
+        value: i128,
+        /// What should be.
+        expected: &'static str,
+    },
     /// A label that is no class.
     #[error(
         "image {image} of {path:?} has the label {value} at row {row}, column {column}, expected a class below {classes} or the ignore value {ignore}"

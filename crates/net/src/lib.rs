@@ -31,6 +31,7 @@ pub mod rng;
 pub mod rounding;
 pub mod smooth;
 pub mod summary;
+pub mod toy;
 pub mod train;
 mod unet;
 

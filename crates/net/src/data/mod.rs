@@ -1,7 +1,7 @@
 //! Pictures with masks: where they lie ([`list()`]), read at one size ([`load()`], [`Pictures`]), changed at random
 //! ([`Augment`]), in batches that are made ahead of use ([`Batches`]), invented ([`shapes()`]); what a data set is and
 //! what is wrong with it ([`guess()`], [`catalogue()`], [`survey()`]); and logits that another program computed
-//! ([`LogitsFile`]).
+//! ([`LogitsFile`]), or label maps under noise ([`LabelMaps`]) and votes ([`VoteFile`]).
 
 mod affine;
 mod ahead;
@@ -17,6 +17,8 @@ mod files;
 mod finding;
 mod guess;
 mod head;
+mod integers;
+mod label_maps;
 mod layout;
 mod listing;
 mod load;
@@ -30,6 +32,7 @@ mod resize;
 mod samples;
 pub mod shapes;
 mod survey;
+mod vote_file;
 
 pub use ahead::Ahead;
 pub use augment::Augment;
@@ -43,16 +46,19 @@ pub(crate) use digest::hex;
 pub use finding::{Finding, Kind, Level};
 pub use guess::{Guess, guess};
 pub use head::read_head;
+pub use label_maps::{LabelMaps, read_labels};
 pub use layout::Layout;
 pub use listing::{Entry, list};
 pub use load::{LoadSettings, load, open};
 pub use logits::{LogitsFile, LogitsImage};
 pub use maps::{Map, write_maps};
 pub use mask::MaskRule;
+pub use npz::checksums;
 pub use pictures::Pictures;
 pub use resize::{Filter, resize};
 pub use shapes::shapes;
 pub use survey::{ClassCount, Sizes, SplitCount, Survey, survey};
+pub use vote_file::VoteFile;
 
 /// The label of pixels that belong to no class: never trained on, never counted.
 pub const VOID: u8 = 255;
