@@ -61,6 +61,8 @@ enum Verb {
     Attack(cmd::attack::Attack),
     /// Time a training step or an inference, and show where the time goes
     Bench(cmd::bench::Bench),
+    /// Certificates by randomized smoothing, from label maps of noisy pictures or votes of any network
+    Smooth(cmd::smooth::Smooth),
     /// Make one of the rows that `--shard` has spread over processes
     Merge(cmd::merge::Merge),
     /// What a model is; its way in and out (ONNX, safetensors, graph files)
@@ -88,6 +90,7 @@ fn main() -> ExitCode {
         Verb::Certify(certify) => certify.run(),
         Verb::Eval(eval) => eval.run(),
         Verb::Attack(attack) => attack.run(),
+        Verb::Smooth(smooth) => smooth.run(),
         Verb::Merge(merge) => merge.run(),
         Verb::Bench(bench) => bench.run(),
         Verb::Model(model) => model.run(),

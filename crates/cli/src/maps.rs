@@ -45,7 +45,7 @@ impl<'a> Maps<'a> {
         if path.exists() && !redone {
             return Err(Usage::error(
                 format!("{} exists already", path.display()),
-                "give --maps a new or empty folder",
+                "name a new or empty folder",
             ));
         }
         Ok(path)
@@ -58,6 +58,6 @@ impl<'a> Maps<'a> {
         self.maps.push(("prediction".into(), predictions));
         self.maps
             .push(("radius".into(), Map::Floats(self.margins.radii_f32())));
-        Ok(write_maps(path, [grid.height, grid.width], &self.maps)?)
+        Ok(write_maps(path, &[grid.height, grid.width], &self.maps)?)
     }
 }

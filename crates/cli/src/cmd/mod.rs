@@ -9,4 +9,5 @@ pub mod demo;
 pub mod eval;
 pub mod merge;
 pub mod model;
+pub mod smooth;
 pub mod train;
