@@ -41,12 +41,13 @@ bench:
 budget:
 	cargo run --release --locked -p certiseg-net --example budget
 
-# The same work in Python beside ours, and our exported networks run by others; needs numpy and torch
+# The same work in Python beside ours, and our exported networks run by others; needs numpy, scipy and torch
 # in PYTHON, onnxruntime and onnx2torch for the networks, orthogonium and ../shared/models for the speed of
 # training and inference (half an hour).
 PYTHON ?= python3
 peers:
 	$(PYTHON) reference/peers/compare.py
+	$(PYTHON) reference/peers/smoothing.py
 	cargo run --release --locked -p certiseg-net --example onnx_pairs target/onnx
 	$(PYTHON) reference/peers/onnx_check.py target/onnx
 	cargo build --release --locked
