@@ -133,7 +133,7 @@ mod tests {
         assert_eq!((data.tests, data.certified_components, data.net), (8, 6, 6));
         assert!(
             data.wrong_images
-                .is_some_and(|wrong| wrong >= 0.002 && wrong < 0.00201)
+                .is_some_and(|wrong| (0.002..0.00201).contains(&wrong))
         );
         assert_eq!(data.boundary.unwrap().boundary.counted, 8);
         let text = serde_json::to_string(&data).unwrap();

@@ -236,9 +236,9 @@ mod tests {
         let table = RadiusTable::new((10, Stage::Two), (3, 0), 0.1, LAW).unwrap();
         let votes = Votes::from_counts(vec![0, 1, 2], &[10, 3, 9], 10).unwrap();
         let map = table.map(&votes).unwrap();
-        let family: Vec<bool> = (0..votes.len()).map(|i| i % 2 == 0).collect();
+        let family: Vec<bool> = (0..votes.len()).map(|i| i.is_multiple_of(2)).collect();
         let some = table.map_of(&votes, Some(&family)).unwrap();
-        let expected = |i: usize| if i % 2 == 0 { map[i] } else { 0.0 };
+        let expected = |i: usize| if i.is_multiple_of(2) { map[i] } else { 0.0 };
         assert!((0..map.len()).all(|i| some[i] == expected(i)));
         assert!(map[0] > map[2] && map[1] == 0.0);
         assert!(f64::from(map[0]) <= table.radius(10));

@@ -88,7 +88,7 @@ impl LabelMaps {
     }
 
     /// How many maps so far equal an earlier one, the most frequent map apart, which a network that hardly flickers gives
-    /// again and again; 0 of fewer than [`FEW`] others, or where less than half of them do. More is the sign of a
+    /// again and again; 0 of fewer than 16 others, or where less than half of them do. More is the sign of a
     /// sampler that uses its noise twice.
     pub fn repeated(&self) -> usize {
         let most = self.known.values().max().copied().unwrap_or_default();

@@ -145,11 +145,7 @@ impl TestArgs {
                 "leave one of both out",
             ));
         }
-        let hierarchy = self
-            .hierarchy
-            .as_deref()
-            .map(|path| read(path))
-            .transpose()?;
+        let hierarchy = self.hierarchy.as_deref().map(read).transpose()?;
         if hierarchy.is_some() {
             let steps = !matches!(
                 self.correction,

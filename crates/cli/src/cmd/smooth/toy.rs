@@ -401,7 +401,7 @@ fn tables(rows: &[Row]) -> Vec<String> {
         let mut header = vec![if by_size { "N" } else { "gamma" }.to_owned()];
         let exact = |name: &String| {
             let known = |row: &&Row| series(row) == *name && row.exact.is_some();
-            rows.iter().any(|row| known(row))
+            rows.iter().any(known)
         };
         for name in &names {
             header.push(name.clone());
