@@ -61,7 +61,7 @@ enum Verb {
     Attack(cmd::attack::Attack),
     /// Time a training step or an inference, and show where the time goes
     Bench(cmd::bench::Bench),
-    /// Certificates by randomized smoothing, from label maps of noisy pictures or votes of any network
+    /// Certificates by randomized smoothing: of a model under noise, or from label maps or votes of any network
     Smooth(cmd::smooth::Smooth),
     /// Make one of the rows that `--shard` has spread over processes
     Merge(cmd::merge::Merge),

@@ -254,6 +254,19 @@ impl SmoothRow {
         }
     }
 
+    /// With the components that all looks together have certified ([`super::Looks::certified`]), alpha being that of all.
+    /// For corrections under which no certified component may be wrong.
+    pub fn over_looks(self, alpha: f64, certified: &[u8]) -> Self {
+        let count = certified.iter().filter(|class| **class != ABSTAIN).count() as u64;
+        let tests = self.tests;
+        let row = SmoothRow {
+            alpha,
+            net: count,
+            ..self
+        };
+        row.counted(count, tests)
+    }
+
     /// The radius of each component of a certified map, rounded down; 0 where it abstains.
     pub fn radius_map(&self, certified: &[u8]) -> Vec<f32> {
         let radius = f32_down(self.radius);

@@ -151,7 +151,26 @@ impl<'a> Sampler<'a> {
         samples: usize,
         watch: &mut dyn FnMut(&State) -> ControlFlow<()>,
     ) -> Result<End> {
-        self.go(picture, state, samples, None, watch)
+        self.go(picture, (state, None), samples, &mut |_, _| Ok(()), watch)
+    }
+
+    /// As [`Sampler::run`], or with `means` as [`Sampler::run_with_means`]; `see` gets the number and the label map
+    /// of each sample before it is counted.
+    ///
+    /// # Errors
+    /// As these, and those of `see`.
+    pub fn run_seeing(
+        &self,
+        picture: &Sample,
+        (state, means): (&mut State, Option<&mut Means>),
+        samples: usize,
+        see: &mut dyn FnMut(u32, &[u8]) -> Result<()>,
+        watch: &mut dyn FnMut(&State) -> ControlFlow<()>,
+    ) -> Result<End> {
+        if let Some(means) = &means {
+            same_number(state, means)?;
+        }
+        self.go(picture, (state, means), samples, see, watch)
     }
 
     /// As [`Sampler::run`], with the sums of the scores of the test samples from the same passes: their means
@@ -167,23 +186,17 @@ impl<'a> Sampler<'a> {
         samples: usize,
         watch: &mut dyn FnMut(&State) -> ControlFlow<()>,
     ) -> Result<End> {
-        let tested = state.drawn().saturating_sub(first_test(state.stamp()));
-        if means.samples() != tested as usize {
-            return Err(Error::OtherSampling {
-                field: "number of mean scores",
-                got: means.samples().to_string(),
-                expected: tested.to_string(),
-            });
-        }
-        self.go(picture, state, samples, Some(means), watch)
+        same_number(state, means)?;
+        let both = (state, Some(means));
+        self.go(picture, both, samples, &mut |_, _| Ok(()), watch)
     }
 
     fn go(
         &self,
         picture: &Sample,
-        state: &mut State,
+        (state, mut means): (&mut State, Option<&mut Means>),
         samples: usize,
-        mut means: Option<&mut Means>,
+        see: &mut dyn FnMut(u32, &[u8]) -> Result<()>,
         watch: &mut dyn FnMut(&State) -> ControlFlow<()>,
     ) -> Result<End> {
         let stamp = self.stamp(picture, state.stamp().choose, state.stamp().stage)?;
@@ -200,6 +213,7 @@ impl<'a> Sampler<'a> {
             }
         };
         self.draws(picture, range, work, |sample, (labels, logits), hashes| {
+            see(sample, &labels)?;
             state.take(sample, &labels, &hashes)?;
             if let Some(means) = means.as_mut().filter(|_| sample >= first) {
                 means.add(&logits)?;
@@ -295,6 +309,19 @@ impl<'a> Sampler<'a> {
         }
         Ok(End::Done)
     }
+}
+
+/// An error for sums of another number of samples than the votes.
+fn same_number(state: &State, means: &Means) -> Result<()> {
+    let tested = state.drawn().saturating_sub(first_test(state.stamp()));
+    if means.samples() == tested as usize {
+        return Ok(());
+    }
+    Err(Error::OtherSampling {
+        field: "number of mean scores",
+        got: means.samples().to_string(),
+        expected: tested.to_string(),
+    })
 }
 
 /// The number of the first sample that tests.

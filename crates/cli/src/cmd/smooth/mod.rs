@@ -1,5 +1,6 @@
 //! `certiseg smooth`: certificates by randomized smoothing.
 
+mod network;
 mod plan;
 mod source;
 mod tally;
@@ -16,17 +17,22 @@ use certiseg_cert::smoothing::{Family, Law, Procedure, Promise};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use self::network::{Network, Origin, SampleArgs};
 use self::source::{Files, Source};
 pub use self::tally::Smoothed;
-use self::test::TestArgs;
+use self::test::{Test, TestArgs};
 use self::verdict::{Asked, judge};
 use crate::fail::Usage;
 use crate::interrupt;
 use crate::maps::Maps;
 use crate::output::{Format, head};
-use crate::progress::Progress;
 use crate::run::{Run, RunArgs};
-use crate::source::file_hash;
+use crate::source::{DataArgs, file_hash, pixels};
+
+/// What votes from files have no use for.
+const FILES_CONFLICT: [&str; 7] = [
+    "votes", "data", "layout", "split", "size", "filter", "limit",
+];
 
 /// Flags of the verb.
 #[derive(Args)]
@@ -34,13 +40,20 @@ use crate::source::file_hash;
 pub struct Smooth {
     #[command(subcommand)]
     tool: Option<Tool>,
+    /// Model or training checkpoint (safetensors), any of ours: its label maps of noisy pictures; needs --data
+    #[arg(long, conflicts_with_all = ["samples", "votes", "labels"])]
+    model: Option<PathBuf>,
+    #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
+    sample: SampleArgs,
     /// Label maps of noisy pictures from any program, an npz for each picture: `samples` (n0 + n, pixels) or
     /// (n0 + n, H, W), classes 0 to 253; optionally `labels`. The first n0 choose the classes
-    #[arg(long, value_name = "NPZ", num_args = 1.., conflicts_with = "votes")]
+    #[arg(long, value_name = "NPZ", num_args = 1.., conflicts_with_all = FILES_CONFLICT)]
     samples: Vec<PathBuf>,
     /// Votes counted elsewhere, an npz for each picture: `classes`, `counts` of the same shape, the number
     /// `samples`; optionally `labels`
-    #[arg(long, value_name = "NPZ", num_args = 1..)]
+    #[arg(long, value_name = "NPZ", num_args = 1.., conflicts_with_all = &FILES_CONFLICT[1..])]
     votes: Vec<PathBuf>,
     /// Labels in files of their own, an npz with `labels` for each picture, in the same order
     #[arg(long, value_name = "NPZ", num_args = 1..)]
@@ -54,9 +67,6 @@ pub struct Smooth {
     /// number B of components that may be wrong
     #[arg(long, value_name = "B,...", num_args = 0..=1, default_missing_value = "0", value_delimiter = ',')]
     curve: Vec<u64>,
-    /// Label of pixels that do not count
-    #[arg(long, default_value_t = 255, allow_negative_numbers = true)]
-    ignore: i64,
     /// Number of classes, for means over them; by default up to the last that occurs
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=254))]
     classes: Option<u8>,
@@ -79,6 +89,7 @@ enum Tool {
 /// The settings of a run as its head row tells them.
 #[derive(Serialize)]
 struct Settings<'a> {
+    network: Option<Origin>,
     samples: &'a [PathBuf],
     votes: &'a [PathBuf],
     labels: &'a [PathBuf],
@@ -94,8 +105,8 @@ struct Settings<'a> {
     hierarchy_hash: Option<String>,
     radius_map: bool,
     curves: &'a [u64],
-    ignore: i64,
-    classes: Option<u8>,
+    ignore: Option<i64>,
+    classes: Option<usize>,
     boundary: u32,
 }
 
@@ -121,10 +132,27 @@ impl Smooth {
                 hint,
             ));
         }
-        let mut source = self.source()?;
+        if (self.radius_map || !self.curve.is_empty()) && self.sample.looking() {
+            return Err(Usage::error(
+                "--looks with --radius-map or --curve: each spends the whole of alpha",
+                "leave one of both out",
+            ));
+        }
+        let mut source = self.source(&test)?;
+        let (mut network, mut classes) = (None, self.classes.map(usize::from));
+        let mut unit = test.unit.clone();
+        let mut ignore = Some(self.ignore());
+        if let (Source::Network(source), Some(path)) = (&source, &self.model) {
+            network = Some(source.origin(path, &self.data));
+            classes = classes.or(Some(source.classes()));
+            let [height, width] = source.pictures().size;
+            unit = pixels(height, width);
+            ignore = self.data.ignore;
+        }
         let data_hash = source.data_hash().to_owned();
         let hierarchy = self.test.hierarchy().map(PathBuf::as_path);
         let settings = Settings {
+            network,
             samples: &self.samples,
             votes: &self.votes,
             labels: &self.labels,
@@ -140,25 +168,27 @@ impl Smooth {
             hierarchy_hash: hierarchy.map(file_hash).transpose()?,
             radius_map: self.radius_map,
             curves: &self.curve,
-            ignore: self.ignore,
-            classes: self.classes,
+            ignore,
+            classes,
             boundary: self.boundary,
         };
-        let head = head(&settings).unit(test.law.norm(), &test.unit);
+        let head = head(&settings).unit(test.law.norm(), unit);
         let mut run = Run::open(&self.run, "smooth", head)?;
         source.skip(run.kept())?;
         let asked = Asked {
-            classes: self.classes.map(usize::from),
+            classes,
             boundary: self.boundary,
             curves: self.curve.clone(),
             radius_map: self.radius_map,
             maps: self.run.out.is_some(),
         };
-        let progress = Progress::new("smooth", source.len());
+        let progress = source.progress(run.done());
         let mut notes = BTreeSet::new();
         interrupt::listen()?;
-        while let Some(image) = source.next(&test)? {
-            if interrupt::asked() {
+        let (all, network) = (source.len(), self.model.is_some());
+        while let Some(image) = source.next(&test, &progress)? {
+            // of a model the state stays, and the next call stops
+            if interrupt::asked() && !network {
                 progress.finish();
                 return Ok(run.stopped());
             }
@@ -183,22 +213,36 @@ impl Smooth {
             if let Some(path) = place {
                 certiseg_net::data::write_maps(&path, &image.shape, &verdict.maps)?;
             }
-            progress.set(run.done(), "");
+            source.written(&image.id);
         }
         progress.finish();
-        run.finish::<()>(&[])
+        if run.done() < all {
+            return Ok(run.stopped());
+        }
+        let code = run.finish::<()>(&[])?;
+        source.finished();
+        Ok(code)
     }
 
-    fn source(&self) -> Result<Source> {
+    /// Label of pixels that do not count, in files.
+    fn ignore(&self) -> i64 {
+        self.data.ignore.unwrap_or(255)
+    }
+
+    fn source(&self, test: &Test) -> Result<Source> {
+        if let Some(path) = &self.model {
+            let network = Network::open(path, &self.data, &self.sample, test, &self.run)?;
+            return Ok(Source::Network(Box::new(network)));
+        }
         let (paths, samples) = match (&self.samples[..], &self.votes[..]) {
             ([], []) => {
-                let hint = "give --samples F.npz with label maps of noisy pictures, or --votes F.npz with counts";
+                let hint = "give --model FILE with --data DIR, --samples F.npz with label maps of noisy pictures, or --votes F.npz with counts";
                 return Err(Usage::error("nothing to certify", hint));
             }
             ([], votes) => (votes, false),
             (samples, _) => (samples, true),
         };
-        let files = Files::open(paths, &self.labels, self.ignore, self.run.shard.as_ref())?;
+        let files = Files::open(paths, &self.labels, self.ignore(), self.run.shard.as_ref())?;
         Ok(match samples {
             true => Source::Samples(files),
             false => Source::Votes(files),

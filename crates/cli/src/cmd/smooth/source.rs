@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use certiseg_cert::smoothing::{
-    Canary, Family, FloatingPoint, Guess, PathVotes, Sampling, Stage, Votes,
+    ABSTAIN, Canary, Decision, Family, FloatingPoint, Guess, PathVotes, Sampling, Stage, Votes,
 };
 use certiseg_net::data::{LabelMaps, VoteFile, checksums, read_labels};
 
+use super::network::Network;
 use super::test::{Test, hinted};
 use crate::fail::Usage;
+use crate::progress::Progress;
 use crate::shard::Shard;
 use crate::source::{hash, skip};
 
@@ -37,10 +39,34 @@ pub struct Counted<'a> {
     pub repeated: usize,
     /// How the votes came about.
     pub sampling: Sampling,
+    /// What looks before the last sample have certified.
+    pub looked: Option<Looked>,
 }
 
-/// Where votes come from. A network with pictures is a third kind: its forwards stream into the same `Votes`.
+/// What all looks at an image together have certified.
+pub struct Looked {
+    /// Classes, or abstentions.
+    pub classes: Vec<u8>,
+    /// That of the last look.
+    pub decision: Decision,
+}
+
+impl Looked {
+    /// After a look.
+    pub fn new(classes: Vec<u8>, decision: Decision) -> Self {
+        Looked { classes, decision }
+    }
+
+    /// Certified components.
+    pub fn certified(&self) -> usize {
+        self.classes.iter().filter(|c| **c != ABSTAIN).count()
+    }
+}
+
+/// Where votes come from.
 pub enum Source {
+    /// A model with pictures.
+    Network(Box<Network>),
     /// Label maps, an archive for each image.
     Samples(Files),
     /// Votes counted elsewhere, an archive for each image.
@@ -63,49 +89,86 @@ pub struct Files {
 impl Source {
     /// Images in all.
     pub fn all(&self) -> usize {
-        self.files().all
+        match self {
+            Source::Network(network) => network.pictures().all,
+            Source::Samples(files) | Source::Votes(files) => files.all,
+        }
     }
 
     /// Images of this process.
     pub fn len(&self) -> usize {
-        self.files().files.len()
+        match self {
+            Source::Network(network) => network.pictures().len(),
+            Source::Samples(files) | Source::Votes(files) => files.files.len(),
+        }
     }
 
     /// So that rows of two data sets do not become one.
     pub fn data_hash(&self) -> &str {
-        &self.files().hash
+        match self {
+            Source::Network(network) => &network.pictures().data_hash,
+            Source::Samples(files) | Source::Votes(files) => &files.hash,
+        }
     }
 
     /// Leaves the first images out: their rows are there.
     pub fn skip(&mut self, ids: &[String]) -> Result<()> {
-        let (Source::Samples(files) | Source::Votes(files)) = self;
-        files.next = skip(ids, files.files.iter().map(|(id, ..)| id))?;
+        match self {
+            Source::Network(network) => network.skip(ids)?,
+            Source::Samples(files) | Source::Votes(files) => {
+                files.next = skip(ids, files.files.iter().map(|(id, ..)| id))?;
+            }
+        }
         Ok(())
     }
 
-    /// The next image.
-    pub fn next<'a>(&mut self, test: &'a Test) -> Result<Option<Counted<'a>>> {
-        let samples = matches!(self, Source::Samples(_));
-        let (Source::Samples(files) | Source::Votes(files)) = self;
+    /// Progress of images, or of the samples of a model.
+    pub fn progress(&self, done: usize) -> Progress {
+        match self {
+            Source::Network(network) => {
+                let all = network.samples();
+                let before = done * all.checked_div(self.len()).unwrap_or(0);
+                Progress::from("smooth", " samples", before, all)
+            }
+            _ => Progress::new("smooth", self.len()),
+        }
+    }
+
+    /// The next image; none too where Ctrl-C has stopped a model within one.
+    pub fn next<'a>(&mut self, test: &'a Test, progress: &Progress) -> Result<Option<Counted<'a>>> {
+        let (files, read): (_, fn(_, _, _) -> _) = match self {
+            Source::Network(network) => return network.next(test, progress),
+            Source::Samples(files) => (files, counted),
+            Source::Votes(files) => (files, votes),
+        };
         let Some((id, path, labels)) = files.files.get(files.next) else {
             return Ok(None);
         };
         files.next += 1;
-        let read = if samples { counted } else { votes };
-        let read = read(test, (id, path), files.ignore);
-        let mut image = read.with_context(|| format!("image {id}"))?;
+        let image: Result<Counted> = read(test, (id, path), files.ignore);
+        let mut image = image.with_context(|| format!("image {id}"))?;
         if let Some(path) = labels {
             let read = read_labels(path, image.votes.len(), files.ignore);
             let (shape, labels) = read.with_context(|| format!("labels of image {id}"))?;
             image.width = width(&image.shape, Some(&shape));
             image.labels = Some(labels);
         }
+        progress.set(files.next, "");
         Ok(Some(image))
     }
 
-    fn files(&self) -> &Files {
-        let (Source::Samples(files) | Source::Votes(files)) = self;
-        files
+    /// The rows of an image are written.
+    pub fn written(&mut self, id: &str) {
+        if let Source::Network(network) = self {
+            network.written(id);
+        }
+    }
+
+    /// The rows of all images are.
+    pub fn finished(&self) {
+        if let Source::Network(network) = self {
+            network.finished();
+        }
     }
 }
 
@@ -249,6 +312,7 @@ fn counted<'a>(test: &'a Test, (id, path): (&str, &Path), ignore: i64) -> Result
         paths,
         screened,
         repeated: maps.repeated(),
+        looked: None,
     })
 }
 
@@ -281,5 +345,6 @@ fn votes<'a>(test: &'a Test, (id, path): (&str, &Path), ignore: i64) -> Result<C
         paths: None,
         screened: None,
         repeated: 0,
+        looked: None,
     })
 }

@@ -61,9 +61,9 @@ pub struct TestArgs {
     /// component is certified at the finest that holds. With bonferroni or count:B
     #[arg(long, value_name = "JSON")]
     hierarchy: Option<PathBuf>,
-    /// The tensor that the noise was added to: the unit of sigma and of radii
-    #[arg(long, default_value = "the tensor that the noise was added to")]
-    unit: String,
+    /// The tensor that the noise was added to, in words: the unit of sigma and of radii. Of a model it is known
+    #[arg(long, conflicts_with = "model")]
+    unit: Option<String>,
 }
 
 /// A law without its scale.
@@ -166,7 +166,10 @@ impl TestArgs {
             family: self.family,
             screen,
             hierarchy,
-            unit: self.unit.clone(),
+            unit: match &self.unit {
+                Some(unit) => unit.clone(),
+                None => "the tensor that the noise was added to".into(),
+            },
         })
     }
 

@@ -52,8 +52,14 @@ pub fn judge(test: &Test, asked: &Asked, image: &Counted) -> Result<Verdict> {
     let family = family.as_deref();
     let votes = &image.votes;
     let histogram = votes.histogram(family)?;
-    let decision = test.procedure.decide(votes.samples(), &histogram)?;
-    let classes = votes.certified(decision.threshold, family)?;
+    let decision = match &image.looked {
+        Some(looked) => looked.decision.clone(),
+        None => test.procedure.decide(votes.samples(), &histogram)?,
+    };
+    let classes = match &image.looked {
+        Some(looked) => looked.classes.clone(),
+        None => votes.certified(decision.threshold, family)?,
+    };
     let sampling = image.sampling.clone();
     let mut row = SmoothRow::new(
         &image.id,
@@ -62,6 +68,9 @@ pub fn judge(test: &Test, asked: &Asked, image: &Counted) -> Result<Verdict> {
         test.promise,
         &decision,
     )?;
+    if image.looked.is_some() {
+        row = row.over_looks(test.procedure.alpha, &classes);
+    }
     if let Some(labels) = labels {
         let split = (asked.boundary, image.width);
         let figures = ImageFigures::of(asked.classes, split, &classes, labels)?;
