@@ -222,6 +222,51 @@ fn looks_stop_early_and_keep_what_they_certified() {
 }
 
 #[test]
+fn mean_logits_share_a_budget() {
+    let scene = Scene::new(2);
+    let with = ["--n", "60", "--noise", "f32", "--hybrid", "0,0.001,1"];
+    let rows = scene.rows(&with);
+    let hybrid: Vec<_> = rows
+        .iter()
+        .filter(|row| row["kind"] == "smooth-hybrid")
+        .collect();
+    assert_eq!(hybrid.len(), 2 * 3);
+    for image in hybrid.chunks(3) {
+        let value = |row: &Value| row["value"].as_f64().unwrap();
+        let [none, little, much] = [0, 1, 2].map(|at| value(image[at]));
+        assert!(none >= little && little >= much && none <= 1.0 && much < 1.0);
+        assert!(image[0]["lipschitz"].as_f64().unwrap() > 0.0);
+        assert!(
+            image[0]["statement"]
+                .as_str()
+                .unwrap()
+                .contains("mean logits")
+        );
+    }
+    // the votes are those of the same samples without it
+    let plain = scene.rows(&["--n", "60", "--noise", "f32"]);
+    let votes: Vec<_> = rows.iter().filter(|row| row["kind"] == "smooth").collect();
+    assert_eq!(
+        votes,
+        plain
+            .iter()
+            .filter(|row| row["kind"] == "smooth")
+            .collect::<Vec<_>>()
+    );
+    for wrong in [
+        &["--noise", "grid"][..],
+        &["--noise", "f32", "--flips"],
+        &["--noise", "f32", "--scales", "1,2"],
+    ] {
+        scene.refused(
+            &[&["--hybrid", "0.1"], wrong].concat(),
+            &["--hybrid", "--noise f32"],
+        );
+    }
+    scene.refused(&["--noise", "f32", "--hybrid", "-1"], &["budget"]);
+}
+
+#[test]
 fn pictures_without_masks_have_no_accuracy() {
     let scene = Scene::new(2);
     let images = scene.out("data").join("images");

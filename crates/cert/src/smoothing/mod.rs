@@ -93,6 +93,7 @@ mod row;
 mod tail;
 mod toy;
 mod verdict;
+mod versus;
 mod votes;
 mod wide;
 
@@ -119,4 +120,5 @@ pub use row::{Canary, Family, FloatingPoint, ImageFigures, Sampling, SmoothRow};
 pub use tail::{MAX_SAMPLES, Tail};
 pub use toy::{Expectation, Toy};
 pub use verdict::{Decision, Procedure, Stage};
+pub use versus::{crpa, image_mean};
 pub use votes::Votes;

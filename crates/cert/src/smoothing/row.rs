@@ -346,6 +346,15 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn looks_together_certify_what_any_of_them_has() {
+        let row = row(Correction::Holm, Promise::ClassOrAbstain);
+        let row = row.over_looks(0.01, &[0, 1, ABSTAIN, ABSTAIN]);
+        assert_eq!((row.certified_components, row.net, row.tests), (2, 2, 4));
+        assert_eq!((row.certified, row.abstained), (Some(0.5), Some(0.5)));
+        assert_eq!(row.alpha, 0.01);
+    }
+
+    #[test]
     fn a_row_is_written_and_read() {
         let row = row(Correction::Holm, Promise::ClassOrAbstain);
         assert_eq!((row.certified, row.abstained), (Some(0.75), Some(0.25)));

@@ -1,5 +1,6 @@
 //! `certiseg smooth`: certificates by randomized smoothing.
 
+mod hybrid;
 mod network;
 mod plan;
 mod source;
@@ -204,6 +205,7 @@ impl Smooth {
                 .curves
                 .iter()
                 .try_for_each(|curve| run.push(curve))?;
+            image.hybrid.iter().try_for_each(|row| run.push(row))?;
             // rows first: a run that goes on redoes the last image that has some
             let place = self.run.out.as_deref();
             let place = place

@@ -8,15 +8,21 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use certiseg_cert::smoothing::{Correction, Family, Look, Looks, PathVotes, Stage};
+use certiseg_cert::Budget;
+use certiseg_cert::smoothing::{Correction, Family, Law, Look, Looks, PathVotes, Stage};
 use certiseg_net::data::Sample;
-use certiseg_net::smooth::{Arithmetic, End, Model, NetworkModel, Noise, Sampler, State, Views};
+use certiseg_net::network::Certifier;
+use certiseg_net::smooth::{
+    Arithmetic, End, Means, Model, NetworkModel, Noise, Sampler, State, Views,
+};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::hybrid::HybridRow;
 use super::source::{Counted, Looked};
 use super::test::{Test, hinted};
 use crate::fail::Usage;
+use crate::hybrid::{Grounds, shares};
 use crate::interrupt;
 use crate::output::make_dir;
 use crate::progress::Progress;
@@ -56,6 +62,11 @@ pub struct SampleArgs {
     /// Each size mirrored too
     #[arg(long, conflicts_with_all = ["samples", "votes"])]
     flips: bool,
+    /// Of a Lipschitz network under f32 noise: the argmax of the mean logits too, all pixels sharing one budget, for
+    /// these l2 budgets. With it an image that was stopped begins anew
+    #[arg(long, value_name = "EPS,...", value_delimiter = ',', allow_negative_numbers = true,
+          conflicts_with_all = ["samples", "votes", "looks"])]
+    hybrid: Vec<f64>,
 }
 
 /// Where noise lies.
@@ -83,12 +94,16 @@ pub struct Origin {
     seed: u64,
     scales: Vec<f64>,
     flips: bool,
+    hybrid: Vec<f64>,
+    lipschitz: Option<f64>,
 }
 
 /// A model with pictures.
 pub struct Network {
     pictures: Pictures,
     model: Box<NetworkModel>,
+    /// Of the hybrid.
+    certifier: Option<Certifier>,
     noise: Noise,
     args: SampleArgs,
     /// Samples that choose, and whether these test too.
@@ -132,6 +147,9 @@ impl SampleArgs {
                 "give numbers of test samples that rise, as --looks 50,100,200, and two stages";
             hinted(Looks::new(test.procedure, &self.shares(), 1), hint)?;
         }
+        if !self.hybrid.is_empty() {
+            self.check_hybrid(test)?;
+        }
         let samples = targets.last().copied().unwrap_or(0);
         let single = test.procedure.stage != Stage::Two;
         let choose = match test.n0 {
@@ -152,6 +170,24 @@ impl SampleArgs {
             ));
         }
         Ok((choose, targets))
+    }
+
+    fn check_hybrid(&self, test: &Test) -> Result<()> {
+        // rounding to the grid is no Lipschitz function, resizing has a constant of its own
+        let plain = self.scales == [1.0] && !self.flips && self.noise == NoiseName::F32;
+        if !plain || !matches!(test.law, Law::Gaussian { .. }) {
+            return Err(Usage::error(
+                "--hybrid holds for the network itself under Gaussian noise that is not rounded",
+                "give --noise f32, without --law, --scales and --flips",
+            ));
+        }
+        for eps in &self.hybrid {
+            hinted(
+                Budget::new(*eps),
+                "give budgets from 0, as --hybrid 0.1,0.17",
+            )?;
+        }
+        Ok(())
     }
 
     /// Whether votes are looked at before the last sample.
@@ -188,6 +224,11 @@ impl Network {
         };
         let model = NetworkModel::new(&pictures.model.network, pictures.size, &views)?;
         let noise = Noise::new(test.law, args.arithmetic())?;
+        let [height, width] = pictures.size;
+        let certifier = match args.hybrid.is_empty() {
+            true => None,
+            false => Some(pictures.model.network.certifier(height, width)?),
+        };
         // of a model that labels cannot tell apart
         Sampler::new(&model, noise.clone(), args.seed)?;
         let folder = match &run.shard {
@@ -195,10 +236,11 @@ impl Network {
             Some(shard) => format!("sampling-{}", shard.to_string().replace('/', "-of-")),
         };
         // beside these votes there is more than a state holds
-        let kept = test.hierarchy.is_none();
+        let kept = test.hierarchy.is_none() && certifier.is_none();
         Ok(Network {
             pictures,
             model: Box::new(model),
+            certifier,
             noise,
             args: args.clone(),
             choose,
@@ -234,6 +276,8 @@ impl Network {
             seed: self.args.seed,
             scales: self.args.scales.clone(),
             flips: self.args.flips,
+            hybrid: self.args.hybrid.clone(),
+            lipschitz: self.certifier.as_ref().map(Certifier::lipschitz),
         }
     }
 
@@ -314,6 +358,7 @@ impl Network {
         };
         let mut paths = Levels::new(test, self.choose);
         let mut looked: Option<Looked> = None;
+        let mut means = self.certifier.as_ref().map(|_| Means::new(self.classes()));
         for &target in &self.targets {
             let path = self.file(&sample.id, target);
             if let Some(path) = path.as_deref().filter(|path| self.resume && path.exists()) {
@@ -323,7 +368,7 @@ impl Network {
             if self.go(
                 &sampler,
                 &sample,
-                (&mut state, target),
+                (&mut state, means.as_mut(), target),
                 &mut paths,
                 progress,
             )? == End::Stopped
@@ -353,6 +398,13 @@ impl Network {
             hits.iter().map(enough).collect()
         });
         let sampling = sampler.sampling(&state, test.family);
+        let hybrid = match (&self.certifier, &means) {
+            (Some(certifier), Some(means)) => {
+                let votes = state.votes().context("no class was chosen")?;
+                self.hybrid(test, (certifier, means), &sample, votes.classes())?
+            }
+            _ => Vec::new(),
+        };
         let paths = paths.and_then(|levels| levels.votes);
         let votes = match &paths {
             Some(paths) => paths.levels().first().cloned(),
@@ -369,7 +421,41 @@ impl Network {
             repeated: 0,
             sampling,
             looked,
+            hybrid,
         }))
+    }
+
+    /// Rows of the mean logits: beside labels how accurate they are, else how stable the classes that were chosen.
+    fn hybrid(
+        &self,
+        test: &Test,
+        (certifier, means): (&Certifier, &Means),
+        sample: &Sample,
+        chosen: &[u8],
+    ) -> Result<Vec<HybridRow>> {
+        let Law::Gaussian { sigma } = test.law else {
+            return Ok(Vec::new());
+        };
+        let labels = sample.mask.as_deref();
+        let grounds = Grounds {
+            lipschitz: certifier.lipschitz(),
+            eta: certifier.logits(&sample.image_f32())?.eta,
+            sigma,
+            alpha: test.procedure.alpha,
+            same_samples: labels.is_none() && self.single,
+        };
+        let classes = (labels.unwrap_or(chosen), self.classes());
+        let shares = shares(means, classes, &grounds, &self.args.hybrid)?;
+        let metric = if labels.is_some() {
+            "accuracy"
+        } else {
+            "stability"
+        };
+        let pairs = self.args.hybrid.iter().zip(shares);
+        let row = |(eps, value): (&f64, Option<f64>)| {
+            HybridRow::new((&sample.id, metric), (*eps, value), means, &grounds)
+        };
+        Ok(pairs.map(row).collect())
     }
 
     /// Draws until `target` test samples are counted.
@@ -377,7 +463,7 @@ impl Network {
         &self,
         sampler: &Sampler,
         sample: &Sample,
-        (state, target): (&mut State, usize),
+        (state, means, target): (&mut State, Option<&mut Means>, usize),
         paths: &mut Option<Levels>,
         progress: &Progress,
     ) -> Result<End> {
@@ -403,7 +489,7 @@ impl Network {
             Some(levels) => levels.add(number, labels),
             None => Ok(()),
         };
-        let end = sampler.run_seeing(sample, (state, None), target, &mut see, &mut watch);
+        let end = sampler.run_seeing(sample, (state, means), target, &mut see, &mut watch);
         if let Some(error) = failed {
             return Err(error);
         }

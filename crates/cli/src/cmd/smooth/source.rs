@@ -9,6 +9,7 @@ use certiseg_cert::smoothing::{
 };
 use certiseg_net::data::{LabelMaps, VoteFile, checksums, read_labels};
 
+use super::hybrid::HybridRow;
 use super::network::Network;
 use super::test::{Test, hinted};
 use crate::fail::Usage;
@@ -41,6 +42,8 @@ pub struct Counted<'a> {
     pub sampling: Sampling,
     /// What looks before the last sample have certified.
     pub looked: Option<Looked>,
+    /// Rows of mean logits.
+    pub hybrid: Vec<HybridRow>,
 }
 
 /// What all looks at an image together have certified.
@@ -313,6 +316,7 @@ fn counted<'a>(test: &'a Test, (id, path): (&str, &Path), ignore: i64) -> Result
         screened,
         repeated: maps.repeated(),
         looked: None,
+        hybrid: Vec::new(),
     })
 }
 
@@ -346,5 +350,6 @@ fn votes<'a>(test: &'a Test, (id, path): (&str, &Path), ignore: i64) -> Result<C
         screened: None,
         repeated: 0,
         looked: None,
+        hybrid: Vec::new(),
     })
 }

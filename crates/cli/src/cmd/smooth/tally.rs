@@ -5,6 +5,7 @@ use certiseg_cert::smoothing::{Family, SmoothCurve, SmoothDataset, SmoothRow};
 use certiseg_cert::{Head, round_down, round_up};
 use serde::Deserialize;
 
+use super::hybrid::HybridRow;
 use crate::output::{quoted, table};
 use crate::rows_file::Line;
 use crate::tally::Tally;
@@ -22,6 +23,7 @@ struct Asked {
 pub struct Smoothed {
     asked: Asked,
     rows: Vec<SmoothRow>,
+    hybrids: Vec<HybridRow>,
 }
 
 impl Smoothed {
@@ -31,6 +33,7 @@ impl Smoothed {
         Ok(Self {
             asked: head.settings,
             rows: Vec::new(),
+            hybrids: Vec::new(),
         })
     }
 
@@ -188,6 +191,7 @@ impl Tally for Smoothed {
     fn add(&mut self, line: &Line) -> Result<()> {
         match line.kind.as_str() {
             "smooth" => self.rows.push(serde_json::from_str(&line.text)?),
+            "smooth-hybrid" => self.hybrids.push(serde_json::from_str(&line.text)?),
             // curves are drawn, not added up
             "smooth-curve" => {
                 serde_json::from_str::<SmoothCurve>(&line.text)?;
@@ -217,6 +221,7 @@ impl Tally for Smoothed {
         lines.push(std::iter::once("all".to_owned()).chain(cells).collect());
         let mut tables = vec![table(&header, &lines)];
         tables.extend(self.words(&all));
+        tables.extend(super::hybrid::tables(&self.hybrids));
         Ok(tables)
     }
 
