@@ -63,7 +63,7 @@ enum Verb {
     /// Time a training step or an inference, and show where the time goes
     Bench(cmd::bench::Bench),
     /// Certificates by randomized smoothing: of a model under noise, or from label maps or votes of any network
-    Smooth(cmd::smooth::Smooth),
+    Smooth(Box<cmd::smooth::Smooth>),
     /// Deterministic and smoothed certificates on the same network and images, with what each costs
     Compare(cmd::compare::Compare),
     /// Make one of the rows that `--shard` has spread over processes

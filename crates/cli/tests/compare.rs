@@ -66,7 +66,7 @@ fn both_on_the_same_images() {
         assert_eq!(row["images"], 2);
         let n = row["n"].as_u64();
         let passes = match row["method"].as_str().unwrap() {
-            "lipschitz" => 1,
+            "lipschitz" => 2,
             "holm" | "count" => n.unwrap() + 10,
             _ => n.unwrap(),
         };

@@ -167,7 +167,7 @@ impl Compare {
         };
         let head = head(&settings).unit(Norm::L2, pixels(height, width));
         let head = head.verb("compare", None);
-        let mut sides = vec![(Side::new(&self.model, &pictures, true)?, &self.model)];
+        let mut sides = vec![(Side::new("model", &pictures, true)?, &self.model)];
         if let Some(twin) = &self.twin {
             let other = self.pictures(twin)?;
             if other.size != pictures.size
@@ -179,7 +179,7 @@ impl Compare {
                     "give --size, and a twin of the same classes",
                 ));
             }
-            sides.push((Side::new(twin, &other, false)?, twin));
+            sides.push((Side::new("twin", &other, false)?, twin));
         }
         let mut rows = Rows::open(self.format, self.out.as_deref(), &head)?;
         interrupt::listen()?;

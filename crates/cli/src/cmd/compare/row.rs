@@ -10,7 +10,7 @@ use crate::output::table;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
-    /// One pass, the Lipschitz bound.
+    /// The Lipschitz bound of one picture: a pass in f32, and one in f64 that says how far off it is.
     Lipschitz,
     /// SegCertify: n0 samples choose, n test, Holm.
     Holm,
@@ -78,7 +78,7 @@ pub struct ImageRow {
     pub kind: &'static str,
     /// Its name.
     pub image: String,
-    /// The file of the network.
+    /// `model` or `twin`.
     pub network: String,
     /// What is certified.
     #[serde(flatten)]
@@ -95,7 +95,7 @@ pub struct ImageRow {
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
     kind: &'static str,
-    /// The file of the network.
+    /// `model` or `twin`.
     pub network: String,
     /// What is certified.
     #[serde(flatten)]
@@ -179,7 +179,7 @@ impl Row {
             crpa,
             band: band(number, 0.05).unwrap_or(1.0),
             images: number,
-            forwards: case.n.map_or(1, |n| if two { n + choose } else { n }),
+            forwards: case.n.map_or(2, |n| if two { n + choose } else { n }),
             forward_seconds: shared.forward_seconds,
             noise_seconds: sampled.then_some(shared.noise_seconds),
             sampling_seconds: sampling,
@@ -330,6 +330,7 @@ pub fn tables(rows: &[Row], equals: &[Equal]) -> Vec<String> {
         }
     }
     said.push("CRPA: certified and right, abstentions as errors, mean over images; statements of different kinds are no substitutes".into());
+    said.push("passes of the Lipschitz bound: in f32, and in f64 for the error of the logits; all methods of a network share one sampling, so ms of it are with n0 passes for the hybrid too".into());
     said.push("samples are drawn once for the largest n and smaller n are their beginnings: each row is a statement by itself, not all together".into());
     tables.push(said.join("\n"));
     tables

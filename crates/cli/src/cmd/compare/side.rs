@@ -1,7 +1,6 @@
 //! A network and what is certified of one picture by it.
 
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -20,7 +19,7 @@ use crate::source::Pictures;
 
 /// A network for pictures of one size.
 pub struct Side {
-    /// Its file.
+    /// `model` or `twin`.
     pub name: String,
     /// Its bound, where it is asked for.
     pub certifier: Option<Certifier>,
@@ -35,7 +34,7 @@ struct Counted {
 
 impl Side {
     /// Of the model of these pictures; `bounded` with the Lipschitz bound.
-    pub fn new(path: &Path, pictures: &Pictures, bounded: bool) -> Result<Self> {
+    pub fn new(name: &str, pictures: &Pictures, bounded: bool) -> Result<Self> {
         let network = &pictures.model.network;
         let [height, width] = pictures.size;
         let certifier = match bounded {
@@ -43,7 +42,7 @@ impl Side {
             false => None,
         };
         Ok(Side {
-            name: path.display().to_string(),
+            name: name.into(),
             certifier,
             model: NetworkModel::new(network, pictures.size, &Views::default())?,
         })
