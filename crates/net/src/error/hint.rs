@@ -6,17 +6,21 @@ impl Error {
     /// What the user can do about it, a sentence without a full stop, where there is more to say than the message says.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
+            Error::MissingFolder { looked, .. } if looked.iter().any(|path| path.ends_with("SegmentationClassContext")) => "Pascal Context comes as one annotation file: write its masks with the Detail API, as PNGs of 0 (void) to 59, into that folder".into(),
             Error::MissingFolder { .. } => "give the folder that holds it, or another layout; certiseg data info DIR says which fits".into(),
             Error::UnknownLayout { .. } => "give the folder that holds it, or call the folders images and masks".into(),
             Error::AmbiguousLayout { .. } => "name one with --layout".into(),
             Error::MissingSplit { split, .. } => {
                 format!("write one image name per line into {split}.txt, or name no split to take all images")
             }
+            Error::Empty { path } if path.extension().is_some_and(|e| e == "txt") => "write one image name per line".into(),
             Error::Empty { .. } => "images end in .png, .jpg or .jpeg; sub-folders of images/ are splits: name one".into(),
+            Error::ClassList { .. } => r#"it looks like {"num_classes": 2, "names": ["road", "car"], "ignore_index": 255}"#.into(),
             Error::SameStem { .. } => "remove or rename one of them".into(),
             Error::MissingMask { id, .. } => format!("add a mask called {id}, or list the images that have one in a split list"),
             Error::Truncated { .. } => "copy or download the file again".into(),
             Error::WrongExtension { .. } => "rename the file".into(),
+            Error::NotAnImage { content: "empty", .. } => "copy or download the file again".into(),
             Error::NotAnImage { .. } => "convert it to PNG".into(),
             Error::SixteenBit { .. } => "save class indices; of Cityscapes take labelIds, not instanceIds".into(),
             Error::Alpha { .. } => "paint it on the background of your choice and save it as RGB".into(),
@@ -52,5 +56,62 @@ impl Error {
             _ => return None,
         };
         Some(hint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_fit_what_is_wrong() {
+        let cases = [
+            (
+                Error::Empty {
+                    path: "d/train.txt".into(),
+                },
+                "one image name per line",
+            ),
+            (
+                Error::Empty {
+                    path: "d/images".into(),
+                },
+                ".jpeg",
+            ),
+            (
+                Error::NotAnImage {
+                    path: "a.png".into(),
+                    content: "empty",
+                },
+                "copy or download",
+            ),
+            (
+                Error::NotAnImage {
+                    path: "a.png".into(),
+                    content: "GIF",
+                },
+                "convert",
+            ),
+            (
+                Error::MissingFolder {
+                    layout: "context",
+                    dir: "d".into(),
+                    looked: vec!["d/SegmentationClassContext".into()],
+                },
+                "Detail API",
+            ),
+            (
+                Error::MissingFolder {
+                    layout: "voc",
+                    dir: "d".into(),
+                    looked: vec!["d/JPEGImages".into()],
+                },
+                "another layout",
+            ),
+        ];
+        for (error, expected) in cases {
+            let hint = error.hint().unwrap();
+            assert!(hint.contains(expected), "{error}: {hint}");
+        }
     }
 }
