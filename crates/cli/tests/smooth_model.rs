@@ -68,7 +68,8 @@ impl Scene {
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let within = lines.by_ref().map(Result::unwrap).any(|line| {
             let line: Value = serde_json::from_str(&line).unwrap();
-            line["done"].as_u64().is_some_and(|done| done % each > 20)
+            let done = line["done"].as_u64();
+            done.is_some_and(|done| done > each && done % each > 20)
         });
         assert!(within, "it was too fast");
         let id = child.id().to_string();
@@ -289,6 +290,11 @@ fn wrong_moves() {
     wrong(&["--size", "33"], &["33"]);
     wrong(&["--n0", "0"], &["--n0 0 leaves no class"]);
     wrong(&["--n", "0"], &["--n"]);
+    wrong(
+        &["--family", "screened", "--screen", "11"],
+        &["--screen 11 of 10"],
+    );
+    wrong(&["--n", "16777217"], &["at most 16777216"]);
     wrong(&["--n0", "300"], &["n0", "300", "255"]);
     wrong(
         &["--single-stage", "--n", "5", "--n0", "6"],

@@ -79,7 +79,12 @@ impl Means {
             }
             let of = |class: usize| self.sums[class * pixels + pixel];
             let rivals = (0..self.classes).filter(|rival| *rival != own).map(of);
-            Ok((of(own) - rivals.fold(f64::NEG_INFINITY, f64::max)) / n - error)
+            // a rival that is no number leaves no gap that is one
+            let higher = |most: f64, rival: f64| match rival > most || rival.is_nan() {
+                true => rival,
+                false => most,
+            };
+            Ok((of(own) - rivals.fold(f64::NEG_INFINITY, higher)) / n - error)
         };
         classes.iter().enumerate().map(gap).collect()
     }
@@ -104,5 +109,8 @@ mod tests {
         assert!(gaps[0] < -0.25 && gaps[1] < -0.9 + 1e-6);
         assert!(means.gaps(&[0]).is_err() && means.gaps(&[0, 3]).is_err());
         assert!(means.add(&[0.0]).is_err());
+        means.add(&[0.0, 0.0, f32::NAN, 0.0, 0.0, 0.0]).unwrap();
+        let gaps = means.gaps(&[0, 1]).unwrap();
+        assert!(gaps[0].is_nan() && gaps[1].is_finite());
     }
 }

@@ -238,7 +238,11 @@ impl<'a> Sampler<'a> {
                 Arithmetic::Grid => cert::FloatingPoint::Covered,
                 Arithmetic::Float => cert::FloatingPoint::Modulo,
             },
-            canary: cert::Canary::NoDuplicates,
+            // a model that does not show what enters it is not watched
+            canary: match state.entered() == self.forwards(state) {
+                true => cert::Canary::NoDuplicates,
+                false => cert::Canary::NotRun,
+            },
         }
     }
 

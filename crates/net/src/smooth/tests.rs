@@ -263,6 +263,12 @@ fn torn_files_are_refused() {
             "{length}"
         );
     }
+    // a wrong bit of what is stored
+    let mut wrong = whole.clone();
+    *wrong.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, &wrong).unwrap();
+    let error = State::load(&path).unwrap_err();
+    assert!(matches!(error, Error::File { source, .. } if source.to_string().contains("checksum")));
     // a count above n
     let mut wrong = whole.clone();
     let at = whole.windows(9).position(|w| w == br#"drawn\":7"#).unwrap();

@@ -331,6 +331,10 @@ pub fn tables(rows: &[Row], equals: &[Equal]) -> Vec<String> {
     }
     said.push("CRPA: certified and right, abstentions as errors, mean over images; statements of different kinds are no substitutes".into());
     said.push("passes of the Lipschitz bound: in f32, and in f64 for the error of the logits; all methods of a network share one sampling, so ms of it are with n0 passes for the hybrid too".into());
+    if rows.iter().any(|row| row.case.method == Method::Hybrid) {
+        said.push("hybrid: up to rounding; the error of the logits is measured on the picture without noise, by two passes that are not counted, and assumed of noisy ones".into());
+    }
+    said.push("MB peak: of the process until then, all rows above included".into());
     said.push("samples are drawn once for the largest n and smaller n are their beginnings: each row is a statement by itself, not all together".into());
     tables.push(said.join("\n"));
     tables

@@ -176,6 +176,12 @@ impl Smooth {
         let head = head(&settings).unit(test.law.norm(), unit);
         let mut run = Run::open(&self.run, "smooth", head)?;
         source.skip(run.kept())?;
+        if let (Some(dir), Source::Network(network)) = (self.run.out.as_deref(), &source) {
+            // before hours of sampling
+            for (i, id) in network.pictures().left().enumerate() {
+                Maps::place(dir, id, i == 0 && run.redoes())?;
+            }
+        }
         let asked = Asked {
             classes,
             boundary: self.boundary,

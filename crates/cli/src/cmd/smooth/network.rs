@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use certiseg_cert::Budget;
-use certiseg_cert::smoothing::{Correction, Family, Law, Look, Looks, PathVotes, Stage};
+use certiseg_cert::smoothing::{
+    Correction, Family, Law, Look, Looks, MAX_SAMPLES, PathVotes, Stage,
+};
 use certiseg_net::data::Sample;
 use certiseg_net::network::Certifier;
 use certiseg_net::smooth::{
@@ -151,6 +153,12 @@ impl SampleArgs {
             self.check_hybrid(test)?;
         }
         let samples = targets.last().copied().unwrap_or(0);
+        if samples > MAX_SAMPLES {
+            return Err(Usage::error(
+                format!("{samples} samples of a picture"),
+                format!("give at most {MAX_SAMPLES}"),
+            ));
+        }
         let single = test.procedure.stage != Stage::Two;
         let choose = match test.n0 {
             Some(0) => samples.min(255),
@@ -161,6 +169,12 @@ impl SampleArgs {
             return Err(Usage::error(
                 format!("--n0 {choose} samples that choose"),
                 "give 1 to 255",
+            ));
+        }
+        if test.screen > choose {
+            return Err(Usage::error(
+                format!("--screen {} of {choose} samples that choose", test.screen),
+                "give at most --n0: more than all of them choose no class",
             ));
         }
         if single && choose > samples {
@@ -218,11 +232,20 @@ impl Network {
     ) -> Result<Self> {
         let (choose, targets) = args.targets(test)?;
         let pictures = Pictures::open(path, data, run.shard.as_ref())?;
+        pictures.check_numbers()?;
         let views = Views {
             scales: args.scales.clone(),
             flip: args.flips,
         };
         let model = NetworkModel::new(&pictures.model.network, pictures.size, &views)?;
+        let (known, classes) = (test.hierarchy.as_ref(), model.classes());
+        if let Some(known) = known.filter(|known| known.classes() != classes) {
+            let known = known.classes();
+            return Err(Usage::error(
+                format!("the hierarchy has {known} classes, the network {classes}"),
+                "name a node for every class of the network, and no others",
+            ));
+        }
         let noise = Noise::new(test.law, args.arithmetic())?;
         let [height, width] = pictures.size;
         let certifier = match args.hybrid.is_empty() {
@@ -291,8 +314,12 @@ impl Network {
         self.model.classes()
     }
 
-    /// Leaves the first pictures out: their rows are there.
+    /// Leaves the first pictures out: their rows are there. A run that begins anew has no use for what another one
+    /// has stored.
     pub fn skip(&mut self, ids: &[String]) -> Result<()> {
+        if !self.resume {
+            self.finished();
+        }
         self.done = ids.len();
         self.pictures.skip(ids)
     }
@@ -329,7 +356,7 @@ impl Network {
         }
     }
 
-    /// All rows are written.
+    /// All rows are written: no state is needed any more.
     pub fn finished(&self) {
         let Some(folder) = &self.store else {
             return;
@@ -361,18 +388,24 @@ impl Network {
         let mut means = self.certifier.as_ref().map(|_| Means::new(self.classes()));
         for &target in &self.targets {
             let path = self.file(&sample.id, target);
-            if let Some(path) = path.as_deref().filter(|path| self.resume && path.exists()) {
+            let stored = path.as_deref();
+            let stored = stored.filter(|path| self.resume && path.exists());
+            if let Some(path) = stored {
                 state = State::load(path)?;
             }
             let drawn = state.drawn();
-            if self.go(
+            let end = self.go(
                 &sampler,
                 &sample,
                 (&mut state, means.as_mut(), target),
                 &mut paths,
                 progress,
-            )? == End::Stopped
-            {
+            );
+            let end = match stored {
+                None => end?,
+                Some(path) => end.with_context(|| format!("going on with {}", path.display()))?,
+            };
+            if end == End::Stopped {
                 return Ok(None);
             }
             if let Some(path) = path.filter(|_| state.drawn() > drawn) {

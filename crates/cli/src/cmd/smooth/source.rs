@@ -153,6 +153,7 @@ impl Source {
         if let Some(path) = labels {
             let read = read_labels(path, image.votes.len(), files.ignore);
             let (shape, labels) = read.with_context(|| format!("labels of image {id}"))?;
+            fits(&image.shape, &shape).with_context(|| format!("labels of image {id}"))?;
             image.width = width(&image.shape, Some(&shape));
             image.labels = Some(labels);
         }
@@ -222,6 +223,15 @@ impl Files {
     }
 }
 
+/// An error where both have rows, and others: as many pixels in all do not make them one picture.
+fn fits(maps: &[usize], labels: &[usize]) -> Result<()> {
+    if maps.len() == 2 && labels.len() == 2 && maps != labels {
+        let message = format!("labels of the shape {labels:?} for maps of {maps:?}");
+        return Err(Usage::error(message, "give labels of the same rows"));
+    }
+    Ok(())
+}
+
 /// Columns of a picture: (height, width) of its maps, or of its labels.
 fn width(shape: &[usize], labels: Option<&[usize]>) -> Option<usize> {
     let of = |shape: &[usize]| match shape {
@@ -255,6 +265,9 @@ fn counted<'a>(test: &'a Test, (id, path): (&str, &Path), ignore: i64) -> Result
     let rows = maps.len();
     let shape = maps.shape().to_vec();
     let labels = maps.labels();
+    if let Some((labels, _)) = labels {
+        fits(&shape, labels)?;
+    }
     let columns = width(&shape, labels.map(|(shape, _)| shape));
     let labels = labels.map(|(_, labels)| labels.to_vec());
     let single = test.procedure.stage != Stage::Two;
@@ -267,6 +280,12 @@ fn counted<'a>(test: &'a Test, (id, path): (&str, &Path), ignore: i64) -> Result
         return Err(Usage::error(
             format!("--n0 {n0} of {rows} samples leaves none to test"),
             "give a smaller --n0, more samples, or --single-stage",
+        ));
+    }
+    if test.screen > n0 {
+        return Err(Usage::error(
+            format!("--screen {} of {n0} samples that choose", test.screen),
+            "give at most --n0: more than all of them choose no class",
         ));
     }
     let mut screened = None;
@@ -329,6 +348,9 @@ fn votes<'a>(test: &'a Test, (id, path): (&str, &Path), ignore: i64) -> Result<C
         ));
     }
     let file = VoteFile::read(path, ignore)?;
+    if let Some((labels, _)) = &file.labels {
+        fits(&file.shape, labels)?;
+    }
     let columns = width(
         &file.shape,
         file.labels.as_ref().map(|(shape, _)| &shape[..]),
