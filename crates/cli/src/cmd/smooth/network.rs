@@ -440,7 +440,7 @@ impl Network {
         };
         let paths = paths.and_then(|levels| levels.votes);
         let votes = match &paths {
-            Some(paths) => paths.levels().first().cloned(),
+            Some(paths) => paths.of_classes(),
             None => state.votes().cloned(),
         };
         Ok(Some(Counted {

@@ -243,7 +243,7 @@ fn width(shape: &[usize], labels: Option<&[usize]>) -> Option<usize> {
 
 fn sampling(test: &Test, choose: usize, samples: usize) -> Sampling {
     let forwards = match test.procedure.stage {
-        Stage::Two => choose + samples,
+        Stage::Two => choose.saturating_add(samples),
         Stage::Single { .. } => samples,
     };
     Sampling {
@@ -300,7 +300,7 @@ fn counted<'a>(test: &'a Test, (id, path): (&str, &Path), ignore: i64) -> Result
         while let Some(map) = maps.next_map()? {
             hinted(counts.add(&map), CLASSES)?;
         }
-        let leaves = counts.levels().first().cloned();
+        let leaves = counts.of_classes();
         paths = Some(counts);
         leaves.context("a hierarchy of one class, which leaves nothing to tell apart")?
     } else {

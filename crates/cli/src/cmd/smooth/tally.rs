@@ -105,8 +105,8 @@ impl Smoothed {
         };
         words.push(format!("tested: {family}; radii in {}", row.sampling.unit));
         words.push(match all.wrong_images {
-            Some(wrong) => {
-                let images = format!("alpha is per image: of {} at most {} are expected to have a wrong statement", all.images, round_up(wrong, 4));
+            Some(_) => {
+                let images = format!("alpha is per image: of {0} at most {0}·{1} are expected to have a wrong statement", all.images, row.alpha);
                 match all.band.filter(|band| *band < 1.0) {
                     Some(band) => format!("{images}; the mean is within {} of that of images of their kind, with probability 0.95", round_up(band, 4)),
                     None => images,

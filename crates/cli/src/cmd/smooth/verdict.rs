@@ -145,11 +145,17 @@ fn maps(
         row.radius_map(classes)
     };
     let classes = classes.iter().map(signed).collect();
-    Ok(vec![
+    let mut maps = vec![
         ("classes".into(), Map::Signed(classes)),
         ("ln_p".into(), Map::Doubles(decision.ln_p(votes, family)?)),
         ("radius".into(), Map::Floats(radii)),
-    ])
+    ];
+    if asked.radius_map {
+        // what abstains at tau may have a radius too, which is that of this class
+        let guess = votes.classes().iter().map(|class| i16::from(*class));
+        maps.push(("guess".into(), Map::Signed(guess.collect())));
+    }
+    Ok(maps)
 }
 
 /// Level and node by component, -1 where none is certified.
@@ -178,11 +184,21 @@ fn notes(test: &Test, image: &Counted, decision: &Decision) -> Result<Vec<String
     if decision.tests == 0 {
         return Ok(notes);
     }
+    let correction = test.procedure.correction;
+    if correction
+        .allowed()
+        .is_some_and(|wrong| wrong >= decision.tests)
+    {
+        notes.push(format!(
+            "N = {}: {correction} lets all of them be wrong, nothing is promised",
+            decision.tests
+        ));
+    }
     let plan = Plan {
         tau: test.procedure.tau,
         tests: decision.tests,
         alpha: test.procedure.alpha,
-        correction: test.procedure.correction,
+        correction,
         stage: test.procedure.stage,
         choose: image.sampling.choose,
     };
