@@ -264,6 +264,10 @@ fn a_run_tells_its_machine_its_data_and_its_curves() {
     stdout(&["model", "pack", checkpoint, "--out", packed]);
     assert!(fs::metadata(packed).unwrap().len() * 2 < fs::metadata(checkpoint).unwrap().len());
     stdout(&["audit", packed]);
+    // what travels does not tell where it was made
+    let bytes = fs::read(packed).unwrap();
+    let whole = dir.path().to_str().unwrap().as_bytes();
+    assert!(!bytes.windows(whole.len()).any(|part| part == whole));
 
     // pictures that have changed are not gone on with
     fs::copy(
