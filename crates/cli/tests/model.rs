@@ -203,14 +203,13 @@ fn the_card_is_that_of_the_network() {
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models");
     let card = fs::read_to_string(models.join("README.md")).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let shapes = ["data", "shapes", text(dir.path())];
-    stdout(&[&shapes[..], &["--count", "2", "--size", "64"]].concat());
+    let data = folder_data(dir.path(), "data", 1);
     let rows = stdout(&[
         "certify",
         "--model",
         text(&models.join("kvasir_s.safetensors")),
         "--data",
-        text(&dir.path().join("images")),
+        text(&data.join("images")),
         "--layout",
         "images",
         "--metric",
