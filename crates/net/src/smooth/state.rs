@@ -230,10 +230,10 @@ impl State {
             format: FORMAT,
             stamp: self.stamp.clone(),
             drawn: self.drawn,
-            checksum: checksum(|name| {
+            checksum: checksum(&self.stamp, self.drawn, |name| {
                 let column = tensors.iter().find(|column| column.0 == name);
                 column.map(|column| &column.3[..])
-            }),
+            })?,
         };
         let text = serde_json::to_string(&header).map_err(|error| broken(error.to_string()))?;
         let metadata = HashMap::from([(KEY.to_owned(), text)]);
@@ -266,16 +266,25 @@ const COLUMNS: [&str; 7] = [
     "hashes", "samples", "views", "maps", "counts", "classes", "hits",
 ];
 
-/// SHA-256 of the arrays that are there: a wrong bit of a count would be a wrong certificate.
-fn checksum<'b>(bytes_of: impl Fn(&str) -> Option<&'b [u8]>) -> String {
+/// SHA-256 of all that is there: a wrong bit of a count would be a wrong certificate.
+fn checksum<'b>(
+    stamp: &Stamp,
+    drawn: u32,
+    bytes_of: impl Fn(&str) -> Option<&'b [u8]>,
+) -> Result<String> {
+    let header = serde_json::to_string(&(stamp, drawn));
+    let header = header.map_err(|error| Error::TornSampling {
+        what: error.to_string(),
+    })?;
     let mut hash = Sha256::new();
+    hash.update(header);
     for name in COLUMNS {
         if let Some(bytes) = bytes_of(name) {
             hash.update(format!("{name} {}\n", bytes.len()));
             hash.update(bytes);
         }
     }
-    hex(&hash.finalize())
+    Ok(hex(&hash.finalize()))
 }
 
 /// Most pixels of a picture: a header may claim any size.
@@ -294,7 +303,7 @@ fn column<const N: usize>(
 }
 
 fn parse(bytes: &[u8]) -> Result<State> {
-    let torn = |reason: String| Error::not_a_checkpoint(format!("no whole sampling ({reason})"));
+    let torn = |what: String| Error::TornSampling { what };
     let (_, metadata) =
         SafeTensors::read_metadata(bytes).map_err(|error| torn(error.to_string()))?;
     let text = metadata.metadata().as_ref().and_then(|all| all.get(KEY));
@@ -315,10 +324,12 @@ fn parse(bytes: &[u8]) -> Result<State> {
         return Err(torn(format!("n0 is {}, expected 1 to 255", stamp.choose)));
     }
     let tensors = SafeTensors::deserialize(bytes).map_err(|error| torn(error.to_string()))?;
-    let got = checksum(|name| tensors.tensor(name).ok().map(|tensor| tensor.data()));
+    let got = checksum(&stamp, drawn, |name| {
+        let tensor = tensors.tensor(name).ok();
+        tensor.map(|tensor| tensor.data())
+    })?;
     if got != expected {
-        let reason = "its checksum differs; remove it, and the image begins anew";
-        return Err(torn(reason.into()));
+        return Err(torn("its checksum differs".into()));
     }
     let column = |name: &str, dtype: Dtype, length: usize| -> Result<Vec<u8>> {
         let tensor = tensors.tensor(name);

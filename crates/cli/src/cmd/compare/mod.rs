@@ -21,6 +21,7 @@ use serde::Serialize;
 use self::row::{Case, ImageRow, Method, Row, Shared, equals, tables};
 use self::side::Side;
 use crate::cmd::bench::peak_memory;
+use crate::cmd::smooth::CHOOSE;
 use crate::fail::{STOPPED, Usage};
 use crate::interrupt;
 use crate::output::{Format, Rows, head, print_line};
@@ -59,7 +60,7 @@ pub struct Compare {
     #[arg(long, value_delimiter = ',', default_values_t = [50, 100, 300, 1000])]
     n: Vec<usize>,
     /// Samples that choose the classes
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = CHOOSE)]
     n0: usize,
     /// Probability that a statement about an image is wrong
     #[arg(long, default_value_t = 0.001, allow_negative_numbers = true)]
@@ -319,6 +320,10 @@ impl Compare {
                 Arithmetic::Grid => FloatingPoint::Covered,
                 Arithmetic::Float => FloatingPoint::Modulo,
             },
+            lipschitz: side
+                .certifier
+                .as_ref()
+                .map(|certifier| certifier.lipschitz()),
             forward_seconds: forward,
             noise_seconds: noise,
             peak_memory: None,

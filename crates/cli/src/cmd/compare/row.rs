@@ -107,6 +107,10 @@ pub struct Row {
     alpha: Option<f64>,
     allowed: Option<u64>,
     seed: Option<u64>,
+    /// Of the network, for the bound and the hybrid.
+    lipschitz: Option<f64>,
+    /// How far computed logits may be off.
+    eta_source: Option<&'static str>,
     /// Mean over images.
     pub crpa: f64,
     /// Half of the width within which the mean of images of their kind is, with probability 0.95.
@@ -141,6 +145,8 @@ pub struct Shared {
     pub tau: Option<f64>,
     /// Whether rounding is covered.
     pub floating_point: FloatingPoint,
+    /// Of the network, where it has a bound.
+    pub lipschitz: Option<f64>,
     /// One pass by itself.
     pub forward_seconds: f64,
     /// Noise of one sample by itself.
@@ -176,6 +182,14 @@ impl Row {
             alpha: sampled.then_some(shared.alpha),
             allowed: (case.method == Method::Count).then_some(shared.count),
             seed: sampled.then_some(shared.seed),
+            lipschitz: shared.lipschitz.filter(|_| !votes),
+            eta_source: match case.method {
+                Method::Lipschitz => Some("measured on each picture"),
+                Method::Hybrid => {
+                    Some("measured on the picture without noise, assumed of noisy ones")
+                }
+                _ => None,
+            },
             crpa,
             band: band(number, 0.05).unwrap_or(1.0),
             images: number,

@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use certiseg_cert::Budget;
-use certiseg_cert::smoothing::{
-    Correction, Family, Law, Look, Looks, MAX_SAMPLES, PathVotes, Stage,
-};
+use certiseg_cert::smoothing::{Correction, Family, Law, Look, Looks, MAX_SAMPLES, Stage};
 use certiseg_net::data::Sample;
 use certiseg_net::network::Certifier;
 use certiseg_net::smooth::{
@@ -21,8 +19,10 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::hybrid::HybridRow;
+use super::levels::Levels;
 use super::source::{Counted, Looked};
-use super::test::{Test, hinted};
+use super::test::{CHOOSE, Test, hinted};
+use super::verdict::warned;
 use crate::fail::Usage;
 use crate::hybrid::{Grounds, shares};
 use crate::interrupt;
@@ -162,19 +162,13 @@ impl SampleArgs {
         let single = test.procedure.stage != Stage::Two;
         let choose = match test.n0 {
             Some(0) => samples.min(255),
-            None if single => samples.min(10),
-            n0 => n0.unwrap_or(10),
+            None if single => samples.min(CHOOSE),
+            n0 => n0.unwrap_or(CHOOSE),
         };
         if choose > 255 {
             return Err(Usage::error(
                 format!("--n0 {choose} samples that choose"),
                 "give 1 to 255",
-            ));
-        }
-        if test.screen > choose {
-            return Err(Usage::error(
-                format!("--screen {} of {choose} samples that choose", test.screen),
-                "give at most --n0: more than all of them choose no class",
             ));
         }
         if single && choose > samples {
@@ -301,6 +295,15 @@ impl Network {
             flips: self.args.flips,
             hybrid: self.args.hybrid.clone(),
             lipschitz: self.certifier.as_ref().map(Certifier::lipschitz),
+        }
+    }
+
+    /// What speaks against its numbers of samples, of one look at all pixels.
+    pub fn warned(&self, test: &Test) -> Result<Vec<String>> {
+        let pixels = self.pictures.size.iter().product::<usize>() as u64;
+        match self.targets[..] {
+            [samples] => warned(test, (self.choose, samples), pixels),
+            _ => Ok(Vec::new()),
         }
     }
 
@@ -567,39 +570,4 @@ impl Network {
 fn store(state: &State, path: &Path) -> Result<()> {
     path.parent().map_or(Ok(()), make_dir)?;
     Ok(state.save(path)?)
-}
-
-/// Label maps on their way to votes for the nodes of a hierarchy.
-struct Levels<'a> {
-    test: &'a Test,
-    choose: usize,
-    maps: Vec<Vec<u8>>,
-    votes: Option<PathVotes<'a>>,
-}
-
-impl<'a> Levels<'a> {
-    fn new(test: &'a Test, choose: usize) -> Option<Self> {
-        test.hierarchy.as_ref().map(|_| Levels {
-            test,
-            choose,
-            maps: Vec::new(),
-            votes: None,
-        })
-    }
-
-    fn add(&mut self, number: u32, labels: &[u8]) -> certiseg_net::Result<()> {
-        let Some(hierarchy) = &self.test.hierarchy else {
-            return Ok(());
-        };
-        if let Some(votes) = &mut self.votes {
-            return Ok(votes.add(labels)?);
-        }
-        self.maps.push(labels.to_vec());
-        if number as usize + 1 == self.choose {
-            let maps = std::mem::take(&mut self.maps);
-            let maps: Vec<&[u8]> = maps.iter().map(Vec::as_slice).collect();
-            self.votes = Some(PathVotes::new(hierarchy, hierarchy.choose(&maps)?)?);
-        }
-        Ok(())
-    }
 }

@@ -9,7 +9,7 @@ use certiseg_cert::smoothing::{
 use certiseg_cert::{round_down, round_up};
 use clap::{Args, ValueEnum};
 
-use super::test::hinted;
+use super::test::{CHOOSE, hinted};
 use crate::fail::Usage;
 use crate::output::{print_line, table};
 
@@ -43,7 +43,7 @@ pub struct Plan {
     #[arg(long)]
     single_stage: bool,
     /// Samples that choose the classes
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = CHOOSE)]
     n0: usize,
     /// A number of test samples to look at
     #[arg(long)]

@@ -11,7 +11,7 @@ use certiseg_net::data::{LabelMaps, VoteFile, checksums, read_labels};
 
 use super::hybrid::HybridRow;
 use super::network::Network;
-use super::test::{Test, hinted};
+use super::test::{CHOOSE, Test, hinted};
 use crate::fail::Usage;
 use crate::progress::Progress;
 use crate::shard::Shard;
@@ -255,6 +255,7 @@ fn sampling(test: &Test, choose: usize, samples: usize) -> Sampling {
         seed: None,
         family: test.family,
         floating_point: FloatingPoint::Modulo,
+        distance: 0.0,
         canary: Canary::NotRun,
     }
 }
@@ -272,20 +273,14 @@ fn counted<'a>(test: &'a Test, (id, path): (&str, &Path), ignore: i64) -> Result
     let labels = labels.map(|(_, labels)| labels.to_vec());
     let single = test.procedure.stage != Stage::Two;
     let n0 = match test.n0 {
-        None if single => rows.min(10),
+        None if single => rows.min(CHOOSE),
         Some(0) => rows.min(255),
-        n0 => n0.unwrap_or(10),
+        n0 => n0.unwrap_or(CHOOSE),
     };
     if n0 > rows || n0 == rows && !single {
         return Err(Usage::error(
             format!("--n0 {n0} of {rows} samples leaves none to test"),
             "give a smaller --n0, more samples, or --single-stage",
-        ));
-    }
-    if test.screen > n0 {
-        return Err(Usage::error(
-            format!("--screen {} of {n0} samples that choose", test.screen),
-            "give at most --n0: more than all of them choose no class",
         ));
     }
     let mut screened = None;
@@ -324,12 +319,16 @@ fn counted<'a>(test: &'a Test, (id, path): (&str, &Path), ignore: i64) -> Result
         }
         votes
     };
+    let mut sampling = sampling(test, n0, votes.samples());
+    if maps.repeated() > 0 {
+        sampling.canary = Canary::RepeatedMaps;
+    }
     Ok(Counted {
         id: id.into(),
         width: columns,
         shape,
         labels,
-        sampling: sampling(test, n0, votes.samples()),
+        sampling,
         votes,
         paths,
         screened,

@@ -9,6 +9,9 @@ use clap::{Args, ValueEnum};
 use crate::conventions::word;
 use crate::fail::Usage;
 
+/// n0 where it is not named.
+pub const CHOOSE: usize = 10;
+
 /// Flags of the test.
 #[derive(Args, Debug)]
 pub struct TestArgs {
@@ -148,7 +151,7 @@ impl TestArgs {
                 ));
             }
         };
-        let choose = self.n0.unwrap_or(10);
+        let choose = self.n0.unwrap_or(CHOOSE);
         if screen > choose {
             return Err(Usage::error(
                 format!(

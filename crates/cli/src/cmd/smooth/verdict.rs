@@ -181,32 +181,27 @@ fn notes(test: &Test, image: &Counted, decision: &Decision) -> Result<Vec<String
             image.repeated, image.id
         ));
     }
-    if decision.tests == 0 {
-        return Ok(notes);
-    }
-    let correction = test.procedure.correction;
-    if correction
-        .allowed()
-        .is_some_and(|wrong| wrong >= decision.tests)
-    {
-        notes.push(format!(
-            "N = {}: {correction} lets all of them be wrong, nothing is promised",
-            decision.tests
-        ));
+    let counts = (image.sampling.choose, image.votes.samples());
+    notes.extend(warned(test, counts, decision.tests)?);
+    Ok(notes)
+}
+
+/// What speaks against n0 and n for so many tests.
+pub fn warned(test: &Test, (choose, samples): (usize, usize), tests: u64) -> Result<Vec<String>> {
+    if tests == 0 {
+        return Ok(Vec::new());
     }
     let plan = Plan {
         tau: test.procedure.tau,
-        tests: decision.tests,
+        tests,
         alpha: test.procedure.alpha,
-        correction,
+        correction: test.procedure.correction,
         stage: test.procedure.stage,
-        choose: image.sampling.choose,
+        choose,
     };
-    let samples = image.votes.samples();
     let warnings = plan.warnings(samples)?;
     // of votes the number of samples that chose may be unknown
     let told = |warning: &Warning| *warning != Warning::NoChoice;
-    let note = |warning: Warning| format!("n = {samples}, N = {}: {warning}", decision.tests);
-    notes.extend(warnings.into_iter().filter(told).map(note));
-    Ok(notes)
+    let note = |warning: Warning| format!("n = {samples}, N = {tests}: {warning}");
+    Ok(warnings.into_iter().filter(told).map(note).collect())
 }
