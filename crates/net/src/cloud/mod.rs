@@ -3,6 +3,9 @@
 //! A cloud is centred on its centroid and its farthest point has norm 1, before noise; noise falls on the
 //! points only, and l2 radii are over all P x 3 coordinates together.
 
+pub mod geometry;
+pub mod network;
+
 use std::ops::Range;
 
 use crate::error::Result;
