@@ -51,6 +51,8 @@ impl Error {
             Error::SameInput { .. } => "use none of these votes: a draw is repeated somewhere before the network, or the noise is too small to be seen".into(),
             Error::NoiseMoment { .. } => "use none of these votes: noise is added in [0, 1] units, before any resizing and normalisation".into(),
             Error::OtherSampling { .. } => "go on with the picture, model, noise and seed that it began with, or remove the file".into(),
+            Error::BadLine { path, .. } if path.extension().is_some_and(|e| e == "txt") => "take the download whose name ends in v0_normal: seven numbers a line; if it is that, unpack it again".into(),
+            Error::BadCloud { .. } => "clouds are centred, of norm 1, with parts of their category as labels".into(),
             Error::SameNumber { .. } => "rename one of them".into(),
             Error::Panic { .. } => "this is a mistake in certiseg, not in the data; report it with all that was printed".into(),
             Error::File { source, .. } => return source.hint(),
