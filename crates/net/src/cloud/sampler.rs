@@ -235,9 +235,6 @@ impl<'a> CloudSampler<'a> {
         for vote in 0..self.votes {
             let start = start(key, vote, cloud.points.len());
             let scores = self.scores(cloud, &drawn, start)?;
-            if self.votes == 1 {
-                return Ok((argmax(&scores, classes, &cloud.parts), entered));
-            }
             // their log-softmax has the same order: of a point it is one number off
             let pairs = sums.iter_mut().zip(scores);
             pairs.for_each(|(sum, score)| *sum += f64::from(score));
