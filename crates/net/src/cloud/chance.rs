@@ -74,7 +74,7 @@ impl Chance {
 
 /// floor(bits·n/2^64).
 pub(super) fn part(bits: u64, n: usize) -> usize {
-    (u128::from(bits) * n as u128 >> 64) as usize
+    ((u128::from(bits) * n as u128) >> 64) as usize
 }
 
 #[cfg(test)]

@@ -95,7 +95,8 @@ pub fn read_folder(dir: &Path) -> Result<(Catalogue, Vec<std::path::PathBuf>)> {
         }
     }
     if paths.is_empty() {
-        return Err(Error::Empty { path: dir.into() });
+        let path = dir.join("*.npz");
+        return Err(Error::Empty { path });
     }
     paths.sort();
     Ok((catalogue, paths))

@@ -2,6 +2,51 @@
 //!
 //! A cloud is centred on its centroid and its farthest point has norm 1, before noise; noise falls on the
 //! points only, and l2 radii are over all P x 3 coordinates together.
+//!
+//! ```
+//! use std::ops::ControlFlow;
+//!
+//! use certiseg_cert::smoothing::{Correction, Law, Procedure, Stage};
+//! use certiseg_net::cloud::{CloudModel, CloudNoise, CloudSampler, shapes};
+//!
+//! /// Whatever is low is the first part of its category.
+//! struct Height;
+//!
+//! impl CloudModel for Height {
+//!     fn classes(&self) -> usize {
+//!         13
+//!     }
+//!     fn identity(&self) -> String {
+//!         "height".into()
+//!     }
+//!     fn scores(
+//!         &self,
+//!         points: &[[f32; 3]],
+//!         _normals: &[[f32; 3]],
+//!         _category: u8,
+//!         _start: usize,
+//!     ) -> certiseg_net::Result<Vec<f32>> {
+//!         let row = |point: &[f32; 3]| (0..13).map(|part| point[2] * part as f32).collect::<Vec<_>>();
+//!         Ok(points.iter().flat_map(row).collect())
+//!     }
+//! }
+//!
+//! let (catalogue, lamp) = (shapes::catalogue(), shapes::shape(0, 2, 256, false)?.cloud);
+//! let noise = CloudNoise::points(Law::Gaussian { sigma: 0.1 })?;
+//! let radius = noise.law().radius(0.75)?;
+//! assert!(noise.per_point(radius, 256).is_some_and(|each| each < radius / 16.0));
+//!
+//! // ten samples choose the parts, a hundred test them; one pass a sample, seed 7
+//! let sampler = CloudSampler::new(&Height, &catalogue, noise, (7, 1))?;
+//! let mut state = sampler.start(&lamp, 10, Stage::Two)?;
+//! sampler.run(&lamp, &mut state, 100, &mut |_| ControlFlow::Continue(()))?;
+//!
+//! let votes = state.votes().expect("parts are chosen");
+//! let procedure = Procedure { tau: 0.75, alpha: 0.001, correction: Correction::Holm, stage: Stage::Two };
+//! let decision = procedure.decide(votes.samples(), &votes.histogram(None)?)?;
+//! assert!(decision.certified > 150);
+//! # Ok::<(), certiseg_net::Error>(())
+//! ```
 
 mod chance;
 mod file;

@@ -13,6 +13,7 @@
 
 use std::f64::consts::{PI, TAU};
 
+use certiseg_cert::Norm;
 use certiseg_cert::smoothing::{FloatingPoint, GridLaw, Law};
 
 use crate::error::Result;
@@ -122,6 +123,18 @@ impl CloudNoise {
     /// Whether it moves points, and not the cloud as a whole: then a radius can be spread over them.
     pub fn on_points(&self) -> bool {
         matches!(self.kind, Kind::Points { .. })
+    }
+
+    /// The radius that is left for each point where one is spread evenly over so many, rounded down; `None` of
+    /// rotations.
+    pub fn per_point(&self, radius: f64, points: usize) -> Option<f64> {
+        let count = points as f64;
+        let share = match self.law().norm() {
+            Norm::L1 => count,
+            _ => count.sqrt().next_up(),
+        };
+        self.on_points()
+            .then(|| (radius / share).next_down().max(0.0))
     }
 
     /// All rotations of its kind within which what has this radius holds: those about z, or all; `None` where some
@@ -425,7 +438,18 @@ mod tests {
         assert_eq!(points.floating_point(), FloatingPoint::Covered);
         assert!(points.on_points() && points.invariance(9.0).is_none());
         assert!(points.unit(2048).contains("2048 points"));
+        // of the design: 0.1686 over 2048 points is 0.0037 a point
+        let each = points.per_point(0.16862243754902043, 2048).unwrap();
+        let exact = 0.16862243754902043 / 2048f64.sqrt();
+        assert!(each < exact && each > exact * (1.0 - 1e-15) && format!("{each:.4}") == "0.0037");
+        let taxi = CloudNoise::points(Law::Laplace { scale: 0.1 }).unwrap();
+        assert!(
+            taxi.per_point(1.0, 4)
+                .is_some_and(|each| each < 0.25 && each > 0.2499999)
+        );
+        assert_eq!(points.per_point(0.0, 4), Some(0.0));
         let turn = CloudNoise::turn(5.0).unwrap();
+        assert_eq!(turn.per_point(1.0, 4), None);
         assert_eq!(
             (turn.invariance(3.1), turn.law()),
             (None, Law::Gaussian { sigma: 5.0 })

@@ -177,6 +177,19 @@ impl ShapeNet {
 }
 
 impl Listed {
+    /// Bytes of its file.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`].
+    pub fn size(&self) -> Result<u64> {
+        let file = std::fs::metadata(&self.path);
+        let file = file.map_err(|source| Error::Unreadable {
+            path: self.path.clone(),
+            source,
+        })?;
+        Ok(file.len())
+    }
+
     /// Reads it: all points, or some of them.
     ///
     /// # Errors

@@ -55,6 +55,12 @@ pub fn shapes(seed: u64, count: u32, points: usize, turned: bool) -> Result<Vec<
         .collect()
 }
 
+/// The name of the shape of a number.
+pub fn name(index: u32) -> String {
+    let kind = index as usize % NAMES.len();
+    format!("{}_{index:05}", NAMES[kind])
+}
+
 /// The shape of a number; its category is the number modulo 5.
 ///
 /// # Errors
@@ -99,7 +105,7 @@ pub fn shape(seed: u64, index: u32, points: usize, turned: bool) -> Result<Shape
         normals.push(normal.map(|value| (value / length) as f32));
         labels.push(plan.primitives[from].part);
     }
-    let id = format!("{}_{index:05}", NAMES[kind]);
+    let id = name(index);
     Ok(Shape {
         cloud: Cloud {
             points: normalised(&id, &all)?,

@@ -104,7 +104,7 @@ fn nearest() -> Nearest {
 fn pair() -> Catalogue {
     Catalogue {
         names: vec!["all".into()],
-        parts: vec![0..2],
+        parts: Vec::from([Range { start: 0, end: 2 }]),
     }
 }
 
@@ -334,7 +334,8 @@ fn starts_are_those_of_stream_2_and_fresh_for_every_vote() {
     let all = (0..40).flat_map(|sample| (0..5).map(move |vote| (sample, vote)));
     let mut want: Vec<usize> = all.map(start).collect();
     let mut got = seen.lock().unwrap().clone();
-    (want.sort_unstable(), got.sort_unstable());
+    want.sort_unstable();
+    got.sort_unstable();
     assert_eq!(got, want);
     // of 200 draws of 1000 some 19 meet
     let different: BTreeSet<_> = got.iter().collect();

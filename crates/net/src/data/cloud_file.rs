@@ -7,7 +7,7 @@ use super::integers::{class, needed};
 use super::maps::{Map, write_arrays};
 use super::npy::Kind;
 use super::npz::{Archive, Array};
-use crate::{Error, Result};
+use crate::Result;
 
 /// The arrays of a cloud.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,8 +26,7 @@ impl CloudFile {
     /// Reads it whole.
     ///
     /// # Errors
-    /// Those of the archive and its arrays: [`Error::MissingArray`], [`Error::ArrayShape`], [`Error::ArrayType`],
-    /// [`Error::ArrayValue`] and others.
+    /// Those of the archive and its arrays: [`Error::MissingArray`](crate::Error::MissingArray) and others.
     pub fn read(path: &Path) -> Result<Self> {
         let mut archive = Archive::open(path)?;
         let points = match archive.array("points")? {
@@ -62,7 +61,7 @@ impl CloudFile {
     /// Writes it, whole or not at all.
     ///
     /// # Errors
-    /// [`Error::Write`].
+    /// [`Error::Write`](crate::Error::Write).
     pub fn write(&self, path: &Path) -> Result<()> {
         let floats = |rows: &[[f32; 3]]| Map::Floats(rows.as_flattened().to_vec());
         let count = self.points.len();
@@ -115,6 +114,7 @@ mod tests {
     use super::super::npy::tests::npy;
     use super::super::npz::tests::save;
     use super::*;
+    use crate::Error;
 
     fn cloud() -> CloudFile {
         CloudFile {

@@ -7,6 +7,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Error::MissingFolder { looked, .. } if looked.iter().any(|path| path.ends_with("SegmentationClassContext")) => "Pascal Context comes as one annotation file: write its masks with the Detail API, as PNGs of 0 (void) to 59, into that folder".into(),
+            Error::MissingFolder { layout: "ShapeNet part", .. } => "give the folder whose name ends in v0_normal, or the one above".into(),
             Error::MissingFolder { .. } => "give the folder that holds it, or another layout; certiseg data info DIR says which fits".into(),
             Error::UnknownLayout { .. } => "give the folder that holds it, or call the folders images and masks".into(),
             Error::AmbiguousLayout { .. } => "name one with --layout".into(),
@@ -14,7 +15,11 @@ impl Error {
                 format!("write one image name per line into {split}.txt, or name no split to take all images")
             }
             Error::Empty { path } if path.extension().is_some_and(|e| e == "txt") => "write one image name per line".into(),
+            Error::Empty { path } if path.extension().is_some_and(|e| e == "npz") => "certiseg cloud shapes makes such a folder".into(),
+            Error::Empty { path } if path.extension().is_some_and(|e| e == "json") => "it lists shape_data/OFFSET/MODEL, one or more".into(),
             Error::Empty { .. } => "images end in .png, .jpg or .jpeg; sub-folders of images/ are splits: name one".into(),
+            Error::ClassList { path, .. } if path.ends_with("catalogue.json") => r#"it looks like {"names": ["mug"], "parts": [{"start": 0, "end": 2}]}"#.into(),
+            Error::ClassList { path, .. } if path.parent().is_some_and(|dir| dir.ends_with("train_test_split")) => r#"it looks like ["shape_data/OFFSET/MODEL"]"#.into(),
             Error::ClassList { .. } => r#"it looks like {"num_classes": 2, "names": ["road", "car"], "ignore_index": 255}"#.into(),
             Error::SameStem { .. } => "remove or rename one of them".into(),
             Error::MissingMask { id, .. } => format!("add a mask called {id}, or list the images that have one in a split list"),
