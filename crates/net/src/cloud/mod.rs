@@ -58,6 +58,8 @@ mod primitive;
 mod sampler;
 pub mod shapenet;
 pub mod shapes;
+pub mod small;
+pub mod train;
 
 use std::ops::Range;
 
