@@ -27,7 +27,7 @@ use crate::node::{Construction, Conv, Node, Spread, check_nodes};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SmallPointNet {
-    /// Parts of all categories, 2 to 253.
+    /// Parts of all categories, 2 to 253; 0, the default, is to be filled in from the data.
     pub parts: usize,
     /// Channels of the layers on each point.
     pub local: Vec<usize>,
@@ -42,7 +42,7 @@ pub struct SmallPointNet {
 impl Default for SmallPointNet {
     fn default() -> Self {
         Self {
-            parts: 2,
+            parts: 0,
             local: vec![64, 128],
             global: 256,
             head: vec![128, 64],

@@ -93,6 +93,7 @@ impl CloudTrain {
         self.network.check()?;
         let positive = |v: f64| v > 0.0 && v < f64::INFINITY;
         let [low, high] = self.scale;
+        let [first, second] = self.adamw.betas;
         let fields = [
             (
                 "epochs",
@@ -118,6 +119,24 @@ impl CloudTrain {
                 self.clip,
                 (0.0..f64::INFINITY).contains(&self.clip),
                 "a finite number of at least 0",
+            ),
+            (
+                "adamw.betas",
+                first.max(second),
+                [first, second].iter().all(|beta| (0.0..1.0).contains(beta)),
+                "at least 0 and less than 1",
+            ),
+            (
+                "adamw.epsilon",
+                self.adamw.epsilon,
+                positive(self.adamw.epsilon),
+                "a positive number",
+            ),
+            (
+                "adamw.weight_decay",
+                self.adamw.weight_decay,
+                (0.0..1.0).contains(&self.adamw.weight_decay),
+                "at least 0 and less than 1",
             ),
             (
                 "temperature",
@@ -158,6 +177,40 @@ impl CloudTrain {
         }
     }
 
+    /// Checks every field, and that clouds can be trained on; the number of points of each.
+    ///
+    /// # Errors
+    /// Those of [`CloudTrain::check`] and [`Cloud::check`]; [`Error::Setting`] without clouds, without labels, with
+    /// clouds of several sizes, or with more parts than the network has.
+    pub fn check_with(&self, clouds: &[Cloud], catalogue: &Catalogue) -> Result<usize> {
+        self.check()?;
+        let Some(first) = clouds.first() else {
+            return Err(Error::setting("clouds", "0", "at least one to train on"));
+        };
+        let points = first.points.len();
+        let classes = catalogue.classes();
+        if classes > self.network.parts {
+            let expected = format!("at least the {classes} of the data");
+            return Err(Error::setting(
+                "network.parts",
+                self.network.parts.to_string(),
+                expected,
+            ));
+        }
+        for cloud in clouds {
+            cloud.check(catalogue)?;
+            let (id, count) = (&cloud.id, cloud.points.len());
+            for (what, count) in [("points", count), ("labels", cloud.labels.len())] {
+                if count != points {
+                    let expected = format!("{points}, the points of the first cloud");
+                    let field = format!("number of {what} of {id}");
+                    return Err(Error::setting(field, count.to_string(), expected));
+                }
+            }
+        }
+        Ok(points)
+    }
+
     /// A cloud as it is seen in an epoch: (3, P).
     fn seen(&self, cloud: &Cloud, epoch: u64, index: usize) -> Vec<f32> {
         let mut rng = Rng::keyed(self.seed, &[CLOUD, epoch, index as u64]);
@@ -188,17 +241,14 @@ impl CloudTrain {
 /// there.
 ///
 /// # Errors
-/// Those of [`CloudTrain::check`] and [`Cloud::check`]; [`Error::Setting`] without clouds, without labels, with
-/// clouds of several sizes, or with more parts than the network has; [`Error::Diverged`] where the loss is no
-/// number.
+/// Those of [`CloudTrain::check_with`]; [`Error::Diverged`] where the loss is no number.
 pub fn train(
     settings: &CloudTrain,
     clouds: &[Cloud],
     catalogue: &Catalogue,
     watch: &mut dyn FnMut(u64, f64) -> ControlFlow<()>,
 ) -> Result<Network> {
-    settings.check()?;
-    let points = fits(settings, clouds, catalogue)?;
+    let points = settings.check_with(clouds, catalogue)?;
     let nodes = settings.network.nodes();
     let device = Compute::Cpu.training();
     let mut parameters = Parameters::start(&nodes, settings.seed);
@@ -238,35 +288,6 @@ fn rate(settings: &CloudTrain, done: u64, total: u64) -> f64 {
     let share = done as f64 / total.saturating_sub(1).max(1) as f64;
     let height = 0.5 * (1.0 + (PI * share).cos());
     settings.last_rate + (settings.rate - settings.last_rate) * height
-}
-
-/// The number of points of every cloud.
-fn fits(settings: &CloudTrain, clouds: &[Cloud], catalogue: &Catalogue) -> Result<usize> {
-    let Some(first) = clouds.first() else {
-        return Err(Error::setting("clouds", "0", "at least one to train on"));
-    };
-    let points = first.points.len();
-    let classes = catalogue.classes();
-    if classes > settings.network.parts {
-        let expected = format!("at least the {classes} of the data");
-        return Err(Error::setting(
-            "network.parts",
-            settings.network.parts.to_string(),
-            expected,
-        ));
-    }
-    for cloud in clouds {
-        cloud.check(catalogue)?;
-        let (id, count) = (&cloud.id, cloud.points.len());
-        for (what, count) in [("points", count), ("labels", cloud.labels.len())] {
-            if count != points {
-                let expected = format!("{points}, the points of the first cloud");
-                let field = format!("number of {what} of {id}");
-                return Err(Error::setting(field, count.to_string(), expected));
-            }
-        }
-    }
-    Ok(points)
 }
 
 /// Clouds of a step.

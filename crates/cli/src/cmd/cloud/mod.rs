@@ -4,6 +4,7 @@ mod data;
 mod shapes;
 mod smooth;
 mod tally;
+mod train;
 
 use std::process::ExitCode;
 
@@ -17,6 +18,8 @@ pub use self::tally::Clouded;
 pub enum Cloud {
     /// Generate clouds of shapes with part labels: the same bytes on every machine
     Shapes(shapes::Shapes),
+    /// Train a small PointNet on labelled clouds under noise, free or Lipschitz
+    Train(Box<train::Train>),
     /// Certificates of part labels by randomized smoothing: noise on the points, or rotations
     Smooth(Box<smooth::Smooth>),
 }
@@ -26,6 +29,7 @@ impl Cloud {
     pub fn run(self) -> Result<ExitCode> {
         match self {
             Cloud::Shapes(shapes) => shapes.run(),
+            Cloud::Train(train) => train.run(),
             Cloud::Smooth(smooth) => smooth.run(),
         }
     }

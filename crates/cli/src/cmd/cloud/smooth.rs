@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use certiseg_cert::smoothing::{ABSTAIN, Family, Law, Procedure, Promise, Stage};
+use certiseg_net::checkpoint::load_model;
 use certiseg_net::cloud::metrics::ShapeCounts;
 use certiseg_net::cloud::network::{PointNetwork, Weights};
+use certiseg_net::cloud::small::SmallModel;
 use certiseg_net::cloud::{Catalogue, Cloud, CloudModel, CloudNoise, CloudSampler};
 use certiseg_net::data::write_maps;
 use certiseg_net::smooth::{End, State};
@@ -34,7 +36,7 @@ const PAUSE: Duration = Duration::from_secs(60);
 /// Flags of `cloud smooth`.
 #[derive(Args)]
 pub struct Smooth {
-    /// PointNet or PointNet++ (safetensors, with the names of the usual PyTorch programs)
+    /// PointNet or PointNet++ (safetensors, with the names of the usual PyTorch programs), or what `cloud train` made
     #[arg(long)]
     model: PathBuf,
     #[command(flatten)]
@@ -208,8 +210,14 @@ impl Smooth {
 
 /// Any network for clouds.
 fn model(path: &Path) -> Result<Box<dyn CloudModel>> {
-    let weights = Weights::load(path)?;
-    Ok(Box::new(PointNetwork::<f32>::new(&weights)))
+    let other = match Weights::load(path) {
+        Ok(weights) => return Ok(Box::new(PointNetwork::<f32>::new(&weights))),
+        Err(error) => error,
+    };
+    match load_model(path) {
+        Ok(model) => Ok(Box::new(SmallModel::new(model.network)?)),
+        Err(_) => Err(other.into()),
+    }
 }
 
 impl Work<'_> {

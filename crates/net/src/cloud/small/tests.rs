@@ -191,7 +191,8 @@ fn logits_of_a_category_are_those_of_its_parts() {
 
 #[test]
 fn settings_out_of_range() {
-    assert!(SmallPointNet::default().check().is_ok());
+    assert!(settings(true).check().is_ok());
+    assert!(SmallPointNet::default().check().is_err());
     let refused = |change: &dyn Fn(&mut SmallPointNet)| {
         let mut settings = settings(true);
         change(&mut settings);

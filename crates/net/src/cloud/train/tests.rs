@@ -251,6 +251,9 @@ fn settings_and_data_that_do_not_fit() {
     assert_eq!(with(&|s| s.rate = f64::NAN), "rate");
     assert_eq!(with(&|s| s.last_rate = -1.0), "last_rate");
     assert_eq!(with(&|s| s.clip = -1.0), "clip");
+    assert_eq!(with(&|s| s.adamw.betas[1] = 1.0), "adamw.betas");
+    assert_eq!(with(&|s| s.adamw.epsilon = 0.0), "adamw.epsilon");
+    assert_eq!(with(&|s| s.adamw.weight_decay = -0.1), "adamw.weight_decay");
     assert_eq!(with(&|s| s.temperature = 0.0), "temperature");
     assert_eq!(with(&|s| s.sigma = 11.0), "sigma");
     assert_eq!(with(&|s| s.scale = [2.0, 1.0]), "scale");
