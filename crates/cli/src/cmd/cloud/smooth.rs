@@ -177,10 +177,7 @@ impl Smooth {
             End::Stopped => Ok(run.stopped()),
             End::Done => {
                 let code = run.finish::<()>(&[])?;
-                if let Some(folder) = &work.store {
-                    // empty by now, if it is there
-                    let _ = std::fs::remove_dir(folder);
-                }
+                work.store.iter().for_each(|folder| clear(folder));
                 Ok(code)
             }
         }
@@ -236,6 +233,10 @@ impl Work<'_> {
             radius_map: false,
             maps: out.is_some(),
         };
+        if !self.resume {
+            // a run that begins anew has no use for what another one has stored
+            self.store.iter().for_each(|folder| clear(folder));
+        }
         let mut notes = BTreeSet::new();
         let mut before: Option<PathBuf> = None;
         interrupt::listen()?;
@@ -263,7 +264,7 @@ impl Work<'_> {
             };
             let image = self.counted(&cloud, &state)?;
             let verdict = judge(self.test, &asked, &image).with_context(about)?;
-            let row = self.row(&cloud, &verdict.row, &verdict.classes);
+            let row = self.row(&cloud, verdict.row.radius, &verdict.classes);
             for note in verdict.notes {
                 if notes.insert(note.clone()) {
                     progress.say(&format!("note: {note}"));
@@ -279,15 +280,11 @@ impl Work<'_> {
                 write_maps(&path, &image.shape, &verdict.maps)?;
             }
             if let Some(path) = before.take() {
-                // what is left is a nuisance, no harm
                 let _ = std::fs::remove_file(path);
             }
             before = file;
         }
         progress.finish();
-        if let Some(path) = before {
-            let _ = std::fs::remove_file(path);
-        }
         Ok(End::Done)
     }
 
@@ -366,27 +363,19 @@ impl Work<'_> {
         })
     }
 
-    fn row(
-        &self,
-        cloud: &Cloud,
-        row: &certiseg_cert::smoothing::SmoothRow,
-        certified: &[u8],
-    ) -> Result<CloudRow> {
-        let figures = |parts: &[u8]| {
-            let labelled = !cloud.labels.is_empty();
-            let counts = || ShapeCounts::of(&self.catalogue, cloud.category, parts, &cloud.labels);
-            labelled.then(counts).transpose()
-        };
-        // without noise, and without abstentions
-        let plain = figures(&self.sampler.plain(cloud)?)?;
-        let holds = self.noise.invariance(row.radius);
+    fn row(&self, cloud: &Cloud, radius: f64, certified: &[u8]) -> Result<CloudRow> {
+        let mut figures = [None, None];
+        if !cloud.labels.is_empty() {
+            // the network itself never abstains
+            let plain = self.sampler.plain(cloud)?;
+            let (category, labels) = (cloud.category, &cloud.labels[..]);
+            let of = |parts| ShapeCounts::of(&self.catalogue, category, parts, labels);
+            figures = [Some(of(&plain)?), Some(of(certified)?)];
+        }
+        let holds = self.noise.invariance(radius);
         let any = certified.iter().any(|part| *part != ABSTAIN);
-        Ok(CloudRow::new(
-            cloud,
-            self.noise.per_point(row.radius, cloud.points.len()),
-            holds.filter(|_| any),
-            [plain, figures(certified)?],
-        ))
+        let each = self.noise.per_point(radius, cloud.points.len());
+        Ok(CloudRow::new(cloud, each, holds.filter(|_| any), figures))
     }
 
     /// Samples of a cloud.
@@ -402,6 +391,17 @@ impl Work<'_> {
         let folder = self.store.as_ref()?;
         Some(folder.join(format!("{name}.state")))
     }
+}
+
+/// Removes the states of a folder; what is left is a nuisance, no harm.
+fn clear(folder: &Path) {
+    for entry in folder.read_dir().into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|ending| ending == "state") {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+    let _ = std::fs::remove_dir(folder);
 }
 
 fn store(state: &State, path: &Path) -> Result<()> {
