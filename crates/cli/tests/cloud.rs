@@ -45,8 +45,10 @@ impl Scene {
     fn with<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
         let base = ["cloud", "smooth", "--model", text(&self.model)];
         let few = ["--points", "24", "--tau", "0.6"];
+        // one may be named once
+        let named = more.contains(&"--tau");
         base.into_iter()
-            .chain(few)
+            .chain(few[..if named { 2 } else { 4 }].iter().copied())
             .chain(more.iter().copied())
             .collect()
     }
