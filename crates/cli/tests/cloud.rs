@@ -7,10 +7,29 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use certiseg_net::checkpoint::save_model;
 use certiseg_net::cloud::network::{Kind, Settings, Weights};
+use certiseg_net::cloud::small::SmallPointNet;
+use certiseg_net::parameters::Parameters;
 use common::smooth::{rows, text};
 use common::{bytes_of, certiseg, stdout};
 use serde_json::Value;
+
+/// An untrained small PointNet for 13 parts.
+fn small(dir: &Path) -> PathBuf {
+    let settings = SmallPointNet {
+        parts: 13,
+        local: vec![8],
+        global: 16,
+        head: vec![16],
+        lipschitz: false,
+    };
+    let nodes = settings.nodes();
+    let network = Parameters::start(&nodes, 3).bake(&nodes).unwrap();
+    let path = dir.join("small.safetensors");
+    save_model(&path, &network, None).unwrap();
+    path
+}
 
 /// An untrained PointNet for so many categories and parts.
 fn model(dir: &Path, categories: usize, parts: usize) -> PathBuf {
@@ -33,6 +52,13 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let model = small(dir.path());
+        Scene { dir, model }
+    }
+
+    /// With a network that takes its time.
+    fn slow() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let model = model(dir.path(), 5, 13);
         Scene { dir, model }
@@ -313,7 +339,7 @@ fn shards_merged_are_one_run_to_the_byte() {
 
 #[test]
 fn a_run_that_was_stopped_within_a_cloud_goes_on_there() {
-    let scene = Scene::new();
+    let scene = Scene::slow();
     let (out, unbroken) = (scene.out("out"), scene.out("unbroken"));
     let base = [
         "--generate",
