@@ -1,6 +1,6 @@
 //! One picture, certified and attacked: the project's law is certified ≤ attacked ≤ clean.
 
-use certiseg_cert::{self as cert, Budget, Metric, Premises, Value};
+use certiseg_cert::{self as cert, Budget, Margins, Metric, Premises, Value};
 
 use crate::attack::Attacked;
 use crate::attack::pgd::{Pgd, Scene, Target, pgd};
@@ -68,6 +68,14 @@ impl Arena {
     /// Where [`Arena::lipschitz`] comes from, for head rows.
     pub fn lipschitz_source(&self) -> String {
         self.certifier.lipschitz_source()
+    }
+
+    /// Margins under the premises of a comparison, as it takes them: by the rows of the head, where these are known.
+    ///
+    /// # Errors
+    /// Those of the judge.
+    pub fn margins<'a>(&self, image: &cert::Image<'a>, premises: &Premises) -> Result<Margins<'a>> {
+        self.certifier.margins(image, premises)
     }
 
     /// Certifies and attacks one labelled picture. Budgets must rise: what an attack reached within
