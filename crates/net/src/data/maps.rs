@@ -53,10 +53,16 @@ impl Map {
 /// # Errors
 /// [`Error::Write`].
 pub fn write_maps(path: &Path, shape: &[usize], maps: &[(String, Map)]) -> Result<()> {
+    let arrays = maps.iter().map(|(name, map)| (name.as_str(), shape, map));
+    write_arrays(path, &arrays.collect::<Vec<_>>())
+}
+
+/// The same of arrays that each have a shape.
+pub(super) fn write_arrays(path: &Path, arrays: &[(&str, &[usize], &Map)]) -> Result<()> {
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
     let mut pack = || -> zip::result::ZipResult<Vec<u8>> {
-        for (name, map) in maps {
+        for (name, shape, map) in arrays {
             archive.start_file(format!("{name}.npy"), options)?;
             archive.write_all(&map.npy(shape))?;
         }
