@@ -97,7 +97,8 @@ fn a_training_on_the_card_is_that_on_the_processor() {
     }
 }
 
-/// By their names in settings, so that the defaults of each hold.
+/// By their names in settings, so that the defaults of each hold. The second term of `certificate` is 0 here, as it is
+/// until nearly all pixels are right.
 const LOSSES: [&str; 13] = [
     "cross_entropy",
     "margin_offset",
