@@ -41,6 +41,7 @@ impl Error {
             Error::NotNpz { .. } => "write it with numpy.savez or numpy.savez_compressed".into(),
             Error::ArrayShape { name, .. } => format!("reshape it in numpy before saving: {name}.reshape(...)"),
             Error::ArrayType { name, .. } => format!("convert it in numpy before saving: {name}.astype(...)"),
+            Error::ArrayValue { name: "counts", .. } => "of the test samples, how many gave the class: see certiseg smooth --help at --votes".into(),
             Error::ArrayValue { .. } => "number classes from 0; 254 and 255 stand for abstained and ignored, and the label of pixels that do not count is named by --ignore".into(),
             Error::FortranOrder { name, .. } => format!("save numpy.ascontiguousarray({name})"),
             Error::LabelValue { .. } => "name the value that marks unlabelled pixels, for example --ignore -1".into(),
