@@ -226,11 +226,17 @@ fn rotations() {
     assert_eq!(z[1]["sampling"]["floating_point"], "modulo");
     assert_eq!(
         z[1]["sampling"]["unit"],
-        "angle of a turn about z, in radians"
+        "angle of a turn about z of the cloud on the grid of 2^-12, normals with it, in radians"
     );
     assert_eq!(
         (&z[2]["per_point"], &z[2]["invariant_to"]),
         (&Value::Null, &Value::Null)
+    );
+    // not a change of the points
+    let shown = stdout(&scene.with(&[&few[..], &["--rotate", "z", "--sigma", "0.5"]].concat()));
+    assert!(
+        shown.contains("every change of the input (angle of a turn about z"),
+        "{shown}"
     );
     // at tau 0.6 radii of pi need a sigma of 12.4
     let wide = of(&["--rotate", "z", "--sigma", "13"]);

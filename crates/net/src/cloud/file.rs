@@ -1,5 +1,6 @@
 //! Clouds in a folder: `catalogue.json`, and an `npz` for each cloud ([`CloudFile`]), called as the cloud.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use super::{Catalogue, Cloud};
@@ -7,13 +8,17 @@ use crate::checkpoint::{read, write_whole};
 use crate::data::CloudFile;
 use crate::error::{Error, Result};
 
+/// Distances of the farthest point from the origin: 1, and room for clouds that were cut or centred otherwise.
+const NEAR_ONE: RangeInclusive<f32> = 0.5..=2.0;
+
 /// The file of the categories.
 const CATALOGUE: &str = "catalogue.json";
 
 /// Reads a cloud; its name is that of the file.
 ///
 /// # Errors
-/// Those of [`CloudFile::read`], and [`Cloud::check`].
+/// Those of [`CloudFile::read`], and [`Cloud::check`]; [`Error::BadCloud`] for one that was not brought to the unit
+/// sphere, which the grid and the noise are made for.
 pub fn read_cloud(path: &Path, catalogue: &Catalogue) -> Result<Cloud> {
     let file = CloudFile::read(path)?;
     let stem = path.file_stem().unwrap_or_default();
@@ -27,6 +32,19 @@ pub fn read_cloud(path: &Path, catalogue: &Catalogue) -> Result<Cloud> {
     cloud
         .check(catalogue)
         .map_err(|error| error.in_file(path))?;
+    let square = |[x, y, z]: &[f32; 3]| x * x + y * y + z * z;
+    let farthest = cloud
+        .points
+        .iter()
+        .map(square)
+        .fold(0.0f32, f32::max)
+        .sqrt();
+    if !NEAR_ONE.contains(&farthest) {
+        let what = format!(
+            "its farthest point at {farthest} from the origin, expected near 1: centre and scale it"
+        );
+        return Err(Error::bad_cloud(&cloud.id, what).in_file(path));
+    }
     Ok(cloud)
 }
 
@@ -125,6 +143,27 @@ mod tests {
             .iter()
             .map(|path| read_cloud(path, &catalogue).unwrap());
         assert_eq!(read.collect::<Vec<_>>(), clouds);
+    }
+
+    #[test]
+    fn clouds_of_another_scale() {
+        let dir = tempfile::tempdir().unwrap();
+        let shape = shapes::shape(1, 0, 40, false).unwrap().cloud;
+        let path = dir.path().join(format!("{}.npz", shape.id));
+        let read = |factor: f32| {
+            let mut cloud = shape.clone();
+            let values = cloud.points.iter_mut().flatten();
+            values.for_each(|value| *value *= factor);
+            write_cloud(dir.path(), &cloud).unwrap();
+            read_cloud(&path, &shapes::catalogue())
+        };
+        for factor in [0.6, 1.0, 1.5] {
+            assert!(read(factor).is_ok(), "{factor}");
+        }
+        for factor in [0.0, 1e-4, 0.4] {
+            let error = read(factor).unwrap_err().to_string();
+            assert!(error.contains("expected near 1"), "{error}");
+        }
     }
 
     #[test]

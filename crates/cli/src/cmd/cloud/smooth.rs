@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use certiseg_cert::smoothing::{ABSTAIN, Family, Law, Procedure, Promise, Stage};
+use certiseg_net::Error;
 use certiseg_net::checkpoint::load_model;
 use certiseg_net::cloud::metrics::ShapeCounts;
 use certiseg_net::cloud::network::{PointNetwork, Weights};
@@ -213,7 +214,11 @@ fn model(path: &Path) -> Result<Box<dyn CloudModel>> {
     };
     match load_model(path) {
         Ok(model) => Ok(Box::new(SmallModel::new(model.network)?)),
-        Err(_) => Err(other.into()),
+        // of a file that is of neither kind, what networks of clouds look like
+        Err(Error::File { source, .. }) if matches!(*source, Error::NotACheckpoint { .. }) => {
+            Err(other.into())
+        }
+        Err(own) => Err(own.into()),
     }
 }
 
