@@ -8,8 +8,8 @@
 //! *Rotations*: angles of turns about z add up, so noise on the angle is noise in one dimension, and a radius
 //! is an angle in radians; normals turn too. Of a uniform angle the smoothed model gives one answer for all
 //! turns; of a uniform rotation of SO(3) for all rotations (about every axis it is a uniform angle). Gaussian
-//! noise on rotations about changing axes is not offered: these do not add up. A rotation is computed in
-//! floating point, which is not covered.
+//! noise on rotations about changing axes is not offered: these do not add up. What is turned, and certified, is
+//! the cloud on the grid too; the rotation is computed in floating point, which is not covered.
 
 use std::f64::consts::{PI, TAU};
 
@@ -112,11 +112,19 @@ impl CloudNoise {
     pub fn unit(&self, points: usize) -> String {
         match self.kind {
             Kind::Points { .. } => {
-                format!("xyz of {points} points in the unit sphere, on the grid of 2^-12")
+                format!("xyz of {points} points, on the grid of 2^-12")
             }
-            Kind::Turn { .. } => "angle of a turn about z, in radians".into(),
-            Kind::AnyTurn => "angle of a turn about z, in radians, modulo 2 pi".into(),
-            Kind::AnyRotation => "angle of a rotation about any axis, in radians".into(),
+            Kind::Turn { .. } => {
+                "angle in radians of a turn about z of the cloud on the grid of 2^-12".into()
+            }
+            Kind::AnyTurn => {
+                "angle in radians, modulo 2 pi, of a turn about z of the cloud on the grid of 2^-12"
+                    .into()
+            }
+            Kind::AnyRotation => {
+                "angle in radians of a rotation about any axis of the cloud on the grid of 2^-12"
+                    .into()
+            }
         }
     }
 
@@ -143,7 +151,8 @@ impl CloudNoise {
         match self.kind {
             Kind::AnyRotation => Some("every rotation"),
             Kind::AnyTurn => Some("every turn about z"),
-            Kind::Turn { .. } if radius >= PI => Some("every turn about z"),
+            // PI in f64 is less than pi
+            Kind::Turn { .. } if radius > PI => Some("every turn about z"),
             _ => None,
         }
     }
