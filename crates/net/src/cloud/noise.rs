@@ -113,7 +113,7 @@ impl CloudNoise {
     pub fn unit(&self, points: usize) -> String {
         match self.kind {
             Kind::Points { .. } => {
-                format!("xyz of {points} points in the unit sphere, on the grid of 2^-12")
+                format!("xyz of {points} points, on the grid of 2^-12")
             }
             Kind::Turn { .. } => format!("angle of a turn about z of {ON_GRID}"),
             Kind::AnyTurn => format!("angle, modulo 2 pi, of a turn about z of {ON_GRID}"),

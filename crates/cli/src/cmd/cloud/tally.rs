@@ -151,6 +151,9 @@ impl Clouded {
 
     fn words(&self) -> Vec<String> {
         let mut words = Vec::new();
+        if !self.rows.is_empty() {
+            words.push("what is certified is the cloud on the grid of 2^-12: each coordinate is within 2^-13 of the one that was read".into());
+        }
         let spread = self.rows.iter().filter_map(|row| row.per_point);
         if let Some(least) = spread.reduce(f64::min) {
             words.push(format!(
