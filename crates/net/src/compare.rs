@@ -2,8 +2,8 @@
 
 use certiseg_cert::{self as cert, Budget, Metric, Premises, Value};
 
-use crate::attack::Attacked;
-use crate::attack::pgd::{Pgd, Scene, Target, pgd};
+use crate::attack::pgd::{Pgd, pgd};
+use crate::attack::{Ball, Criterion, Duel, Scene, Target};
 use crate::data::{Sample, VOID};
 use crate::error::{Error, Result};
 use crate::network::{Certifier, Logits, Network};
@@ -60,7 +60,7 @@ impl Arena {
         Ok(Self {
             lipschitz: certifier.premises(0.0)?.lipschitz,
             certifier,
-            target: Target::new(network),
+            target: Target::new(network, size),
             size,
         })
     }
@@ -109,11 +109,12 @@ impl Arena {
         };
         let bounds = metrics.iter().map(bound).collect::<Result<Vec<_>>>()?;
 
-        let scene = Scene {
-            image: &picture,
-            labels,
-            height,
-            width,
+        let scene = Scene::new(&picture, labels, [height, width])?;
+        // a picture on which no pixel counts gives an accuracy attack nothing to do
+        let accuracy = Criterion::Metric(Metric::Accuracy);
+        let duel = match Duel::new(&self.target, scene, &accuracy) {
+            Err(Error::AllVoid) => None,
+            duel => Some(duel?),
         };
         let clean = metrics
             .iter()
@@ -123,15 +124,15 @@ impl Arena {
         let id = Rng::hash(sample.id.as_bytes());
         for (index, &eps) in eps.iter().enumerate() {
             let mut rng = Rng::keyed(seed, &[id, index as u64]);
-            // a picture on which no pixel counts gives an accuracy attack nothing to do
-            let attacked = match pgd(&self.target, &scene, eps, settings, &mut rng) {
-                Err(Error::AllVoid) => Attacked {
-                    image: picture.clone(),
-                    distance: 0.0,
-                },
-                attacked => attacked?,
+            let ball = Ball::l2(eps)?;
+            let attacked = duel
+                .as_ref()
+                .map(|duel| pgd(duel, &ball, settings, &mut rng));
+            let (image, distance) = match attacked.transpose()? {
+                Some(attacked) => (attacked.image, attacked.distance),
+                None => (picture.clone(), 0.0),
             };
-            let classes = self.certifier.classes(&attacked.image)?;
+            let classes = self.certifier.classes(&image)?;
             for (best, &metric) in strongest.iter_mut().zip(metrics) {
                 let now = margins.value(metric, &classes)?;
                 if now
@@ -143,8 +144,8 @@ impl Arena {
             }
             strikes.push(Strike {
                 eps,
-                image: attacked.image,
-                distance: attacked.distance,
+                image,
+                distance,
                 values: strongest.clone(),
             });
         }
