@@ -1,9 +1,10 @@
 //! One picture, certified and attacked: the project's law is certified ≤ attacked ≤ clean.
 
-use certiseg_cert::{self as cert, Budget, Metric, Premises, Value};
+use certiseg_cert::{self as cert, Budget, Margins, Metric, Norm, Premises, Value};
+use serde::Serialize;
 
-use crate::attack::pgd::{Pgd, pgd};
-use crate::attack::{Ball, Criterion, Duel, Scene, Target};
+use crate::attack::suite::{Blow, Round};
+use crate::attack::{Attacked, Ball, Criterion, Duel, Scene, Suite, Target};
 use crate::data::{Sample, VOID};
 use crate::error::{Error, Result};
 use crate::network::{Certifier, Logits, Network};
@@ -18,8 +19,25 @@ pub struct Arena {
     pub lipschitz: f64,
 }
 
+/// How pictures are attacked.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Assault {
+    /// The norm of the budgets: l2 or l∞.
+    pub norm: Norm,
+    /// Budgets, rising.
+    pub eps: Vec<f64>,
+    /// The attacks.
+    pub suite: Suite,
+    /// Of everything random.
+    pub seed: u64,
+    /// Whether wall time is taken: it differs from run to run.
+    pub timed: bool,
+}
+
 /// Certificates and attacks of one picture.
 pub struct Comparison {
+    /// The clean picture (3, H, W).
+    pub picture: Vec<f32>,
     /// Logits of the clean picture.
     pub logits: Logits,
     /// What was vouched for.
@@ -38,16 +56,25 @@ pub struct Bounds {
     pub worst: Vec<Value>,
 }
 
-/// The strongest attack found within a budget.
+/// The strongest attacks found within a budget.
 pub struct Strike {
     /// The budget.
     pub eps: f64,
-    /// The attacked picture (3, H, W), of the metric asked for first.
-    pub image: Vec<f32>,
-    /// Its l2 distance.
+    /// One per criterion: what was attacked, and by whom.
+    pub rounds: Vec<(Criterion, Round)>,
+    /// One per metric, of the attacked picture that is worst for it.
+    pub hits: Vec<Hit>,
+}
+
+/// The attacked picture that is worst for a metric.
+#[derive(Clone, Debug)]
+pub struct Hit {
+    /// Value of the metric there; `None` where undefined.
+    pub value: Option<Value>,
+    /// Its distance in the norm of the attack; 0 where it is the clean picture.
     pub distance: f64,
-    /// Value of each metric on the worst attacked picture for it; `None` where undefined.
-    pub values: Vec<Option<Value>>,
+    /// Name of the attack that found it; empty where it is the clean picture.
+    pub attack: String,
 }
 
 impl Arena {
@@ -70,8 +97,9 @@ impl Arena {
         self.certifier.lipschitz_source()
     }
 
-    /// Certifies and attacks one labelled picture. Budgets must rise: what an attack reached within
-    /// a smaller budget counts for every larger one.
+    /// Certifies and attacks one labelled picture, each of the criteria apart; every metric is taken
+    /// on every picture that was found. Budgets must rise: what an attack reached within a smaller
+    /// budget counts for every larger one.
     ///
     /// # Errors
     /// [`Error::NoMask`], falling budgets, and those of the parts.
@@ -79,23 +107,77 @@ impl Arena {
         &self,
         sample: &Sample,
         metrics: &[Metric],
-        eps: &[f64],
-        settings: &Pgd,
-        seed: u64,
+        criteria: &[Criterion],
+        assault: &Assault,
     ) -> Result<Comparison> {
-        if !eps.is_sorted() {
-            return Err(Error::setting("eps", format!("{eps:?}"), "rising budgets"));
-        }
+        let (norm, eps) = (assault.norm, &assault.eps[..]);
+        self.clash(sample, metrics, criteria, (norm, eps), &|duel, _| {
+            let known = (norm, self.certifier.lipschitz());
+            let chance = [assault.seed, Rng::hash(sample.id.as_bytes())];
+            assault.suite.run(duel, known, eps, chance, assault.timed)
+        })
+    }
+
+    /// The same for pictures from anywhere: of each criterion one per budget, (3, H, W) each.
+    ///
+    /// # Errors
+    /// As [`Arena::compare`]; [`Error::Setting`] for a picture that leaves the box or its budget,
+    /// [`Error::ImageLength`].
+    pub fn compare_saved(
+        &self,
+        sample: &Sample,
+        metrics: &[Metric],
+        criteria: &[Criterion],
+        (norm, eps): (Norm, &[f64]),
+        saved: &[Vec<Vec<f32>>],
+    ) -> Result<Comparison> {
+        self.clash(
+            sample,
+            metrics,
+            criteria,
+            (norm, eps),
+            &|duel, criterion| {
+                let pictures = saved.get(criterion).map_or(&[][..], |pictures| pictures);
+                let pairs = eps.iter().zip(pictures);
+                pairs
+                    .map(|(&eps, image)| given(duel, &Ball::new(norm, eps)?, image))
+                    .collect()
+            },
+        )
+    }
+
+    fn clash(
+        &self,
+        sample: &Sample,
+        metrics: &[Metric],
+        criteria: &[Criterion],
+        budgets: (Norm, &[f64]),
+        find: &Find,
+    ) -> Result<Comparison> {
+        // on a thread of the pool, where a layer begins at once
+        let mut result = None;
+        rayon::scope(|_| result = Some(self.fight(sample, metrics, criteria, budgets, find)));
+        result.unwrap_or(Err(Error::AllVoid))
+    }
+
+    fn fight(
+        &self,
+        sample: &Sample,
+        metrics: &[Metric],
+        criteria: &[Criterion],
+        (norm, eps): (Norm, &[f64]),
+        find: &Find,
+    ) -> Result<Comparison> {
         let Some(labels) = sample.mask.as_deref() else {
             return Err(Error::NoMask {
                 id: sample.id.clone(),
             });
         };
-        let [height, width] = self.size;
         let picture = sample.image_f32();
         let logits = self.certifier.logits(&picture)?;
         let mut premises = self.certifier.premises(logits.eta)?;
         premises.lipschitz = self.lipschitz;
+        let premises = premises.in_norm(norm, picture.len())?;
         let budgets = eps.iter().map(|&eps| Budget::new(eps));
         let budgets = budgets.collect::<cert::Result<Vec<_>>>()?;
         let image = cert::Image::new(logits.grid, &logits.values, Some(labels), Some(VOID))?;
@@ -108,53 +190,130 @@ impl Arena {
             }))
         };
         let bounds = metrics.iter().map(bound).collect::<Result<Vec<_>>>()?;
-
-        let scene = Scene::new(&picture, labels, [height, width])?;
-        // a picture on which no pixel counts gives an accuracy attack nothing to do
-        let accuracy = Criterion::Metric(Metric::Accuracy);
-        let duel = match Duel::new(&self.target, scene, &accuracy) {
-            Err(Error::AllVoid) => None,
-            duel => Some(duel?),
+        let unharmed = |&metric: &Metric| {
+            Ok(Hit {
+                value: margins.value(metric, margins.predictions())?,
+                distance: 0.0,
+                attack: String::new(),
+            })
         };
-        let clean = metrics
-            .iter()
-            .map(|&metric| margins.value(metric, margins.predictions()));
-        let mut strongest = clean.collect::<cert::Result<Vec<_>>>()?;
-        let mut strikes = Vec::new();
-        let id = Rng::hash(sample.id.as_bytes());
-        for (index, &eps) in eps.iter().enumerate() {
-            let mut rng = Rng::keyed(seed, &[id, index as u64]);
-            let ball = Ball::l2(eps)?;
-            let attacked = duel
-                .as_ref()
-                .map(|duel| pgd(duel, &ball, settings, &mut rng));
-            let (image, distance) = match attacked.transpose()? {
-                Some(attacked) => (attacked.image, attacked.distance),
-                None => (picture.clone(), 0.0),
+        let mut hits = metrics.iter().map(unharmed).collect::<Result<Vec<_>>>()?;
+
+        let scene = Scene::new(&picture, labels, self.size)?;
+        let mut attacked = Vec::new();
+        for (index, criterion) in criteria.iter().enumerate() {
+            // a picture on which no pixel counts gives an attack nothing to do
+            let duel = match Duel::new(&self.target, scene, criterion) {
+                Err(Error::AllVoid) => continue,
+                duel => duel?,
             };
-            let classes = self.certifier.classes(&image)?;
-            for (best, &metric) in strongest.iter_mut().zip(metrics) {
-                let now = margins.value(metric, &classes)?;
-                if now
-                    .zip(*best)
-                    .is_some_and(|(now, best)| metric.is_worse(now, best))
-                {
-                    *best = now;
-                }
+            attacked.push((criterion, find(&duel, index)?.into_iter()));
+        }
+        let mut strikes = Vec::new();
+        for &eps in eps {
+            let mut strike = Vec::new();
+            for (criterion, rounds) in &mut attacked {
+                let Some(round) = rounds.next() else { continue };
+                self.judge(&margins, metrics, &round, &mut hits)?;
+                strike.push(((*criterion).clone(), round));
             }
             strikes.push(Strike {
                 eps,
-                image,
-                distance,
-                values: strongest.clone(),
+                rounds: strike,
+                hits: hits.clone(),
             });
         }
+        drop(attacked);
         Ok(Comparison {
+            picture,
             logits,
             premises,
             bounds,
             strikes,
         })
+    }
+
+    /// Takes every metric on an attacked picture, by the f64 pass.
+    fn judge(
+        &self,
+        margins: &Margins,
+        metrics: &[Metric],
+        round: &Round,
+        hits: &mut [Hit],
+    ) -> Result<()> {
+        let classes = self.certifier.classes(&round.best.image)?;
+        for (hit, &metric) in hits.iter_mut().zip(metrics) {
+            let now = margins.value(metric, &classes)?;
+            let pair = now.zip(hit.value);
+            if pair.is_some_and(|(now, before)| metric.is_worse(now, before)) {
+                *hit = Hit {
+                    value: now,
+                    distance: round.best.distance,
+                    attack: round.winner.clone(),
+                };
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The best pictures of a criterion, of which this is the index.
+type Find<'a> = dyn Fn(&Duel, usize) -> Result<Vec<Round>> + Sync + 'a;
+
+/// A picture from anywhere, checked.
+fn given(duel: &Duel, ball: &Ball, image: &[f32]) -> Result<Round> {
+    let clean = duel.scene.image;
+    if image.len() != clean.len() {
+        let [got, expected] = [image.len(), clean.len()];
+        return Err(Error::ImageLength { got, expected });
+    }
+    if let Some(bad) = image.iter().find(|x| !(0.0..=1.0).contains(*x)) {
+        let expected = "a number in [0, 1]";
+        return Err(Error::setting("saved picture", bad.to_string(), expected));
+    }
+    let distance = ball.distance(image, clean);
+    if distance > ball.eps() {
+        let field = "distance of a saved picture";
+        let expected = format!("at most {}", ball.eps());
+        return Err(Error::setting(field, distance.to_string(), expected));
+    }
+    let view = duel.look(image)?;
+    let best = Attacked {
+        image: image.to_vec(),
+        distance,
+        adversarial: view.count,
+        score: view.score,
+        success: view.score > duel.clean.score,
+        step: 0,
+        passes: duel.passes(),
+    };
+    Ok(Round {
+        eps: ball.eps(),
+        best,
+        winner: "saved".into(),
+        blows: Vec::new(),
+        gap: None,
+    })
+}
+
+/// Share of a certified fall that attacks found, of values over the same pictures; `None` where no
+/// fall is certified possible.
+pub fn tightness(clean: &[f64], attacked: &[f64], certified: &[f64]) -> Option<f64> {
+    let fall = |to: &[f64]| -> f64 {
+        clean
+            .iter()
+            .zip(to)
+            .map(|(from, to)| (from - to).abs())
+            .sum()
+    };
+    let allowed = fall(certified);
+    (allowed > 0.0).then(|| fall(attacked) / allowed)
+}
+
+impl Strike {
+    /// What each attack came to, over all criteria.
+    pub fn blows(&self) -> impl Iterator<Item = &Blow> {
+        self.rounds.iter().flat_map(|(_, round)| &round.blows)
     }
 }
 
@@ -165,7 +324,7 @@ impl Comparison {
         let mut violations = Vec::new();
         for (at, strike) in self.strikes.iter().enumerate() {
             for (index, &metric) in metrics.iter().enumerate() {
-                let pair = self.bounds[index].as_ref().zip(strike.values[index]);
+                let pair = self.bounds[index].as_ref().zip(strike.hits[index].value);
                 if pair.is_some_and(|(bounds, hit)| metric.is_worse(hit, bounds.worst[at])) {
                     violations.push((metric, strike.eps));
                 }

@@ -3,6 +3,8 @@
 //! Every criterion comes to one list, [`Aim`]: pixels that are to leave a class or to join one, each
 //! with a signed margin, negative once it has. So one loss table and one guide serve all of them.
 
+use std::{fmt, str::FromStr};
+
 use certiseg_cert::Metric;
 
 use super::scene::Scene;
@@ -21,6 +23,31 @@ pub enum Criterion {
     Targeted(Vec<u8>),
     /// Any wish for any pixel.
     Custom(Vec<Wish>),
+}
+
+impl FromStr for Criterion {
+    type Err = Error;
+
+    /// A metric, or `vanish:K`.
+    fn from_str(text: &str) -> Result<Self> {
+        if let Some(class) = text.strip_prefix("vanish:") {
+            // the judge knows how a class is written
+            let metric: Metric = format!("fnr:{class}").parse()?;
+            return Ok(Criterion::Vanish(metric.class().unwrap_or_default()));
+        }
+        Ok(Criterion::Metric(text.parse()?))
+    }
+}
+
+impl fmt::Display for Criterion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Criterion::Metric(metric) => metric.fmt(f),
+            Criterion::Vanish(class) => f.pad(&format!("vanish:{class}")),
+            Criterion::Targeted(_) => f.pad("targeted"),
+            Criterion::Custom(_) => f.pad("custom"),
+        }
+    }
 }
 
 /// What a pixel is to do.
@@ -181,12 +208,6 @@ impl Aim {
         self.grid[1]
     }
 
-    /// Whether it is a ratio of pixels to lose and pixels to gain, so that one list is worth more than
-    /// the other.
-    pub fn is_ratio(&self) -> bool {
-        self.score != Score::Count
-    }
-
     /// What logits (K, H, W) come to.
     pub fn view(&self, logits: Vec<f32>) -> View {
         let all = self.wishes.len();
@@ -216,6 +237,18 @@ impl Aim {
             margins,
             rivals,
             adversarial,
+        }
+    }
+
+    /// What one more wish to leave is worth, and one more to join, relative to each other: the slopes of
+    /// the score.
+    pub fn worth(&self, view: &View) -> [f64; 2] {
+        let left = 1.0 - view.score;
+        match self.score {
+            Score::Count => [1.0, 1.0],
+            Score::Iou => [1.0, left],
+            Score::Dice => [2.0 - left, left],
+            Score::Precision => [1.0 - left, left],
         }
     }
 
@@ -319,6 +352,17 @@ mod tests {
             aim(Criterion::Metric(Metric::Precision(1))).score([2, 0]),
             0.0
         );
+    }
+
+    #[test]
+    fn a_criterion_is_written_as_it_is_read() {
+        for text in ["accuracy", "iou:1", "vanish:2"] {
+            let criterion: Criterion = text.parse().unwrap();
+            assert_eq!(criterion.to_string(), text);
+        }
+        for bad in ["vanish", "vanish:", "vanish:+1", "vanish:256", "targeted"] {
+            assert!(bad.parse::<Criterion>().is_err(), "{bad}");
+        }
     }
 
     #[test]

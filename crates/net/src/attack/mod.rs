@@ -11,15 +11,24 @@
 //! | [`model`], [`target`] | what an attack sees of a network; the network with gradients |
 //! | [`scene`], [`criterion`], [`duel`] | the picture; what counts; both with a network, passes counted |
 //! | [`losses`] | the table of losses |
-//! | [`pgd`] | paper 002's attack, repaired |
+//! | [`pgd`], [`apgd`] on [`ascent`] | gradients of a loss |
+//! | [`knapsack`], [`lqa`] | ours: led by what the certificate fears |
+//! | [`named`], [`suite`], [`least`] | all of them by name; the best of several; the least budget |
 
+pub mod apgd;
+pub mod ascent;
 pub mod criterion;
 pub mod duel;
 pub mod gate;
+pub mod knapsack;
+pub mod least;
 pub mod losses;
+pub mod lqa;
 pub mod model;
+pub mod named;
 pub mod pgd;
 pub mod scene;
+pub mod suite;
 pub mod target;
 
 use serde::{Deserialize, Serialize};
@@ -29,7 +38,9 @@ pub use duel::{Best, Duel};
 pub use gate::Ball;
 pub use losses::{Form, Loss};
 pub use model::{Model, Sparse};
+pub use named::Attack;
 pub use scene::Scene;
+pub use suite::Suite;
 pub use target::Target;
 
 /// An attacked picture.

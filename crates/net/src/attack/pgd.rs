@@ -19,6 +19,8 @@ pub struct Pgd {
     pub step: f64,
     /// Whether to start at a random point of the ball instead of the clean picture.
     pub random_start: bool,
+    /// Steps along μ times the last direction plus the gradient divided by its l1 norm (MI-FGSM).
+    pub momentum: Option<f64>,
     /// What is increased.
     pub loss: Loss,
 }
@@ -29,6 +31,7 @@ impl Default for Pgd {
             steps: 20,
             step: 0.25,
             random_start: false,
+            momentum: None,
             loss: Loss::CE_TAU,
         }
     }
@@ -43,6 +46,7 @@ pub fn pgd(duel: &Duel, ball: &Ball, settings: &Pgd, rng: &mut Rng) -> Result<At
     settings.check()?;
     let clean = duel.scene.image;
     let mut best = Best::new(duel);
+    let mut moving = vec![0.0; clean.len()];
     let mut delta = vec![0.0; clean.len()];
     if settings.random_start {
         delta = start(duel, ball, rng);
@@ -53,7 +57,18 @@ pub fn pgd(duel: &Duel, ball: &Ball, settings: &Pgd, rng: &mut Rng) -> Result<At
         let (view, gradient) =
             duel.pull(&image, |view| settings.loss.of(&duel.aim, view, progress).1)?;
         best.offer(&image, &view, step);
-        for (d, g) in delta.iter_mut().zip(ball.direction(&gradient)) {
+        let towards = match settings.momentum {
+            None => gradient,
+            Some(mu) => {
+                let sum = gradient.iter().map(|g| g.abs()).sum::<f64>();
+                let scale = 1.0 / sum.max(f64::MIN_POSITIVE);
+                for (m, g) in moving.iter_mut().zip(&gradient) {
+                    *m = mu * *m + g * scale;
+                }
+                moving.clone()
+            }
+        };
+        for (d, g) in delta.iter_mut().zip(ball.direction(&towards)) {
             *d += settings.step * ball.eps() * g;
         }
         ball.project(&mut delta, clean);

@@ -21,14 +21,17 @@ pub enum Map {
 }
 
 impl Map {
-    fn npy(&self, height: usize, width: usize) -> Vec<u8> {
+    fn npy(&self, shape: &[usize]) -> Vec<u8> {
         let (descr, bytes) = match self {
             Map::Bytes(values) => ("|u1", values.clone()),
             Map::Places(values) => ("<u4", values.iter().flat_map(|v| v.to_le_bytes()).collect()),
             Map::Floats(values) => ("<f4", values.iter().flat_map(|v| v.to_le_bytes()).collect()),
         };
+        let sides = shape.iter().map(|side| format!("{side}, "));
+        let shape: String = sides.collect();
         let header = format!(
-            "{{'descr': '{descr}', 'fortran_order': False, 'shape': ({height}, {width}), }}"
+            "{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}), }}",
+            shape.strip_suffix(' ').unwrap_or_default()
         );
         // magic, version and length take 10 bytes; all of it fills multiples of 64
         let padded = (header.len() + 11).next_multiple_of(64) - 11;
@@ -44,13 +47,19 @@ impl Map {
 ///
 /// # Errors
 /// [`Error::Write`].
-pub fn write_maps(path: &Path, [height, width]: [usize; 2], maps: &[(String, Map)]) -> Result<()> {
+pub fn write_maps(path: &Path, size: [usize; 2], maps: &[(String, Map)]) -> Result<()> {
+    let arrays = maps.iter().map(|(name, map)| (&**name, &size[..], map));
+    write_arrays(path, &arrays.collect::<Vec<_>>())
+}
+
+/// Writes arrays of these names and shapes in the same way.
+pub(super) fn write_arrays(path: &Path, arrays: &[(&str, &[usize], &Map)]) -> Result<()> {
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
     let mut pack = || -> zip::result::ZipResult<Vec<u8>> {
-        for (name, map) in maps {
+        for (name, shape, map) in arrays {
             archive.start_file(format!("{name}.npy"), options)?;
-            archive.write_all(&map.npy(height, width))?;
+            archive.write_all(&map.npy(shape))?;
         }
         Ok(
             std::mem::replace(&mut archive, ZipWriter::new(Cursor::default()))
@@ -103,6 +112,6 @@ mod tests {
         assert_eq!(take("radius"), radii.concat());
         assert_eq!(take("rank")[8..12], [255; 4]);
         // NumPy wants the numbers at a multiple of 64
-        assert_eq!((maps[1].1.npy(2, 3).len() - 24) % 64, 0);
+        assert_eq!((maps[1].1.npy(&[2, 3]).len() - 24) % 64, 0);
     }
 }

@@ -5,6 +5,7 @@
 
 mod affine;
 mod ahead;
+mod attacked;
 mod augment;
 mod batch;
 mod catalogue;
@@ -32,6 +33,7 @@ pub mod shapes;
 mod survey;
 
 pub use ahead::Ahead;
+pub use attacked::{read_attacked, write_attacked};
 pub use augment::Augment;
 pub use batch::{Batch, Batches};
 pub use catalogue::{Catalogue, Split, catalogue};

@@ -7,15 +7,18 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use certiseg_cert::{Budget, Metric, Norm};
-use certiseg_net::attack::pgd::Pgd;
-use certiseg_net::compare::Arena;
+use certiseg_net::attack::{Criterion, Suite};
+use certiseg_net::compare::{Arena, Assault, Comparison};
+use certiseg_net::data::{Sample, read_attacked, write_attacked};
 use certiseg_net::network::Certifier;
 use clap::Args;
 use serde::Serialize;
 
+use self::tally::Struck;
 pub use self::tally::{Attacked, Row};
 use super::certify::{parse_eps, without_repeats};
 use crate::interrupt;
+use crate::maps::Maps;
 use crate::output::head;
 use crate::progress::Progress;
 use crate::run::{Run, RunArgs};
@@ -29,21 +32,39 @@ pub struct Attack {
     model: PathBuf,
     #[command(flatten)]
     data: DataArgs,
-    /// Budgets: l2 in [0, 1] pixel space, comma-separated, rising
+    /// Budgets in [0, 1] pixel space, comma-separated, rising
     #[arg(long, default_value = "0.05,0.1,0.2", allow_hyphen_values = true)]
     eps: String,
+    /// Norm of the budgets: 2, or inf, with certificates converted
+    #[arg(long, default_value = "2")]
+    norm: Norm,
     /// accuracy, stability, fnr:CLASS or iou:CLASS; repeatable
     #[arg(long = "metric", default_value = "accuracy")]
     metrics: Vec<Metric>,
-    /// Gradient steps per budget
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
-    steps: u32,
-    /// Start at a random point of the ball
-    #[arg(long)]
-    random_start: bool,
-    /// Seed of the random start
-    #[arg(long, requires = "random_start", default_value_t = 0)]
+    /// What is attacked: a metric, or vanish:CLASS; repeatable; by default every metric
+    #[arg(long = "criterion")]
+    criteria: Vec<Criterion>,
+    /// Attack by name, instead of a suite; repeatable; an unknown name lists all
+    #[arg(long = "attack", conflicts_with = "suite")]
+    attacks: Vec<String>,
+    /// Attacks to take the best of: quick, strong
+    #[arg(long, default_value = "quick")]
+    suite: String,
+    /// Gradient steps of each attack and budget
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    steps: Option<u32>,
+    /// Seed of whatever is random
+    #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Rows tell wall time; they differ from run to run
+    #[arg(long)]
+    times: bool,
+    /// New or empty folder for the attacked pictures, ID.npz each
+    #[arg(long)]
+    save: Option<PathBuf>,
+    /// Folder of saved pictures to take the figures of, under the settings that saved them
+    #[arg(long, conflicts_with_all = ["attacks", "suite", "steps", "save", "times", "seed"])]
+    evaluate: Option<PathBuf>,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -59,12 +80,17 @@ struct Settings<'a> {
     size: [usize; 2],
     filter: String,
     data_hash: &'a str,
+    norm: Norm,
     eps: &'a [Budget],
     metrics: &'a [Metric],
+    criteria: Vec<String>,
     ignore: Option<i64>,
     limit: Option<u32>,
     images: usize,
-    attack: &'a Pgd,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attack: Option<&'a Suite>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evaluate: Option<&'a Path>,
 }
 
 impl Attack {
@@ -75,16 +101,26 @@ impl Attack {
         without_repeats(&mut self.metrics);
         let budgets = eps.iter().map(|&eps| Ok(Budget::new(eps)?));
         let budgets = budgets.collect::<Result<Vec<_>>>()?;
+        if self.criteria.is_empty() {
+            let each = self.metrics.iter().map(|&metric| Criterion::Metric(metric));
+            self.criteria = each.collect();
+        }
+        let steps = self.steps.map(|steps| steps as usize);
+        let assault = Assault {
+            norm: self.norm,
+            eps,
+            suite: match self.attacks.is_empty() {
+                true => Suite::named(&self.suite, steps)?,
+                false => Suite::of(&self.attacks, steps)?,
+            },
+            seed: self.seed,
+            timed: self.times,
+        };
         let mut pictures = Pictures::open(&self.model, &self.data, self.run.shard.as_ref())?;
         for metric in &self.metrics {
             metric.check(pictures.model.network.classes())?;
         }
         let arena = Arena::new(&pictures.model.network, pictures.size)?;
-        let attack = Pgd {
-            steps: self.steps as usize,
-            random_start: self.random_start,
-            ..Pgd::default()
-        };
         let [height, width] = pictures.size;
         let settings = Settings {
             model: &self.model,
@@ -95,20 +131,21 @@ impl Attack {
             size: pictures.size,
             filter: pictures.filter.to_string(),
             data_hash: &pictures.data_hash,
+            norm: self.norm,
             eps: &budgets,
             metrics: &self.metrics,
+            criteria: self.criteria.iter().map(Criterion::to_string).collect(),
             ignore: self.data.ignore,
             limit: self.data.limit,
             images: pictures.all,
-            attack: &attack,
+            attack: self.evaluate.is_none().then_some(&assault.suite),
+            evaluate: self.evaluate.as_deref(),
         };
-        let mut head = head(&settings)
+        let head = head(&settings)
             .lipschitz(arena.lipschitz, arena.lipschitz_source())
-            .unit(Norm::L2, pixels(height, width))
-            .eta_source(Certifier::ETA_SOURCE);
-        if self.random_start {
-            head = head.seed(self.seed);
-        }
+            .unit(self.norm, pixels(height, width))
+            .eta_source(Certifier::ETA_SOURCE)
+            .seed(self.seed);
         let mut run = Run::open(&self.run, "attack", head)?;
         pictures.skip(run.kept())?;
         let progress = Progress::new("attack", pictures.len());
@@ -118,9 +155,17 @@ impl Attack {
                 progress.finish();
                 return Ok(run.stopped());
             }
-            let seen = arena.compare(&sample, &self.metrics, &eps, &attack, self.seed);
+            let saved = self.save.as_deref();
+            let saved = saved.map(|dir| Maps::place(dir, &sample.id, run.redoes(), "--save"));
+            let saved = saved.transpose()?;
+            let seen = self.seen(&arena, &sample, &assault);
             let seen = seen.with_context(|| format!("image {}", sample.id))?;
-            let rows = Row::of(&sample.id, &self.metrics, &seen)?;
+            if let Some(path) = saved {
+                write_attacked(&path, &sample, &assault.eps, &found(&seen, &self.criteria))?;
+            }
+            let rows = Row::of(&sample.id, self.norm, &self.metrics, &seen)?;
+            rows.iter().try_for_each(|row| run.push(row))?;
+            let rows = Struck::of(&sample.id, &seen)?;
             rows.iter().try_for_each(|row| run.push(row))?;
             run.image()?;
             progress.set(run.done(), "");
@@ -128,4 +173,29 @@ impl Attack {
         progress.finish();
         run.finish::<Row>(&[])
     }
+
+    fn seen(&self, arena: &Arena, sample: &Sample, assault: &Assault) -> Result<Comparison> {
+        let (metrics, criteria) = (&self.metrics, &self.criteria);
+        let Some(dir) = &self.evaluate else {
+            return Ok(arena.compare(sample, metrics, criteria, assault)?);
+        };
+        let path = Maps::file(dir, &sample.id);
+        let many = [criteria.len(), assault.eps.len()];
+        let saved = read_attacked(&path, many, [sample.height, sample.width])?;
+        let budgets = (assault.norm, &assault.eps[..]);
+        Ok(arena.compare_saved(sample, metrics, criteria, budgets, &saved)?)
+    }
+}
+
+/// The attacked pictures of each criterion, one per budget; the clean one where nothing counts.
+fn found(seen: &Comparison, criteria: &[Criterion]) -> Vec<Vec<Vec<f32>>> {
+    let of = |criterion: &Criterion| {
+        let strikes = seen.strikes.iter().map(|strike| {
+            let mut rounds = strike.rounds.iter();
+            let round = rounds.find(|(of, _)| of == criterion);
+            round.map_or(&seen.picture, |(_, round)| &round.best.image)
+        });
+        strikes.cloned().collect()
+    };
+    criteria.iter().map(of).collect()
 }

@@ -6,7 +6,9 @@ use anyhow::{Context, Result};
 use certiseg_cert::{
     Budget, Head, Metric, Norm, Value, mean_lower, mean_upper, round_down, round_up,
 };
-use certiseg_net::compare::Comparison;
+use certiseg_net::attack::lqa::Gap;
+use certiseg_net::attack::suite::Blow;
+use certiseg_net::compare::{Comparison, tightness};
 use serde::{Deserialize, Serialize};
 
 use crate::fail::UNSOUND;
@@ -35,7 +37,8 @@ pub struct Row {
     certified: Option<f64>,
     attacked: Option<f64>,
     distance: f64,
-    attack: String,
+    /// Who found the worst picture; nobody where none is worse than the clean one.
+    attack: Option<String>,
     /// The attack beat the certificate, compared as fractions where they are some.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     unsound: bool,
@@ -43,23 +46,23 @@ pub struct Row {
 
 impl Row {
     /// All rows of an image.
-    pub fn of(image: &str, metrics: &[Metric], seen: &Comparison) -> Result<Vec<Self>> {
+    pub fn of(image: &str, norm: Norm, metrics: &[Metric], seen: &Comparison) -> Result<Vec<Self>> {
         let violations = seen.violations(metrics);
         let mut rows = Vec::new();
         for (at, strike) in seen.strikes.iter().enumerate() {
             for (index, &metric) in metrics.iter().enumerate() {
-                let bounds = seen.bounds[index].as_ref();
+                let (bounds, hit) = (seen.bounds[index].as_ref(), &strike.hits[index]);
                 rows.push(Row {
                     kind: Kind::Attack,
                     image: image.into(),
                     metric,
-                    norm: Norm::L2,
+                    norm,
                     eps: Budget::new(strike.eps)?,
                     clean: bounds.map(|b| b.clean.nearest()),
                     certified: bounds.map(|b| metric.cautious(b.worst[at])),
-                    attacked: strike.values[index].map(Value::nearest),
-                    distance: strike.distance,
-                    attack: "pgd".into(),
+                    attacked: hit.value.map(Value::nearest),
+                    distance: hit.distance,
+                    attack: Some(hit.attack.clone()).filter(|name| !name.is_empty()),
                     unsound: violations.contains(&(metric, strike.eps)),
                 });
             }
@@ -68,12 +71,72 @@ impl Row {
     }
 }
 
+/// Marks a line about the attacks of a budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum StruckKind {
+    #[default]
+    Attacks,
+}
+
+/// One image, one criterion, one budget: what each attack came to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Struck {
+    kind: StruckKind,
+    image: String,
+    criterion: String,
+    eps: Budget,
+    winner: Option<String>,
+    distance: f64,
+    adversarial: usize,
+    attacks: Vec<Blow>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gap: Option<Gap>,
+}
+
+impl Struck {
+    /// All rows of an image; none of saved pictures.
+    pub fn of(image: &str, seen: &Comparison) -> Result<Vec<Self>> {
+        let mut rows = Vec::new();
+        for strike in &seen.strikes {
+            for (criterion, round) in strike.rounds.iter().filter(|(_, r)| !r.blows.is_empty()) {
+                rows.push(Struck {
+                    kind: StruckKind::Attacks,
+                    image: image.into(),
+                    criterion: criterion.to_string(),
+                    eps: Budget::new(strike.eps)?,
+                    winner: Some(round.winner.clone()).filter(|name| !name.is_empty()),
+                    distance: round.best.distance,
+                    adversarial: round.best.adversarial,
+                    attacks: round.blows.clone(),
+                    gap: round.gap,
+                });
+            }
+        }
+        Ok(rows)
+    }
+}
+
+/// What an attack came to, over images, criteria and budgets.
+struct Record {
+    name: String,
+    ran: usize,
+    won: usize,
+    /// Adversarial pixels, passes forward and backward, seconds.
+    sums: [Vec<f64>; 4],
+}
+
 /// Clean, certified and attacked values over images.
 pub struct Attacked {
     metrics: Vec<Metric>,
     eps: Vec<f64>,
     /// Per metric and budget: clean, certified, attacked of each image.
     values: Vec<Vec<[Vec<f64>; 3]>>,
+    norm: Norm,
+    records: Vec<Record>,
+    /// Per budget the factors of the gap to the certificate, of each image.
+    gaps: Vec<[Vec<f64>; 3]>,
     images: usize,
     last: Option<String>,
     /// Name of each image on which an attack beat a certificate.
@@ -87,10 +150,18 @@ impl Attacked {
         #[derive(Deserialize)]
         struct Asked {
             metrics: Vec<Metric>,
+            // runs before there was a choice
+            #[serde(default = "l2")]
+            norm: Norm,
+        }
+        fn l2() -> Norm {
+            Norm::L2
         }
         let eps = budgets(head)?;
         let head: Head<Asked> = serde_json::from_str(head).context("the head row")?;
-        Ok(Self::of(&head.settings.metrics, &eps))
+        let norm = head.settings.norm;
+        let none = Self::of(&head.settings.metrics, &eps);
+        Ok(Self { norm, ..none })
     }
 
     /// No rows yet, of these metrics and budgets.
@@ -99,6 +170,9 @@ impl Attacked {
             metrics: metrics.to_vec(),
             eps: eps.to_vec(),
             values: vec![vec![Default::default(); eps.len()]; metrics.len()],
+            norm: Norm::L2,
+            records: Vec::new(),
+            gaps: vec![Default::default(); eps.len()],
             images: 0,
             last: None,
             unsound: Vec::new(),
@@ -142,12 +216,95 @@ impl Attacked {
         }
     }
 
+    fn struck(&mut self, row: &Struck) {
+        for blow in &row.attacks {
+            let known = self.records.iter().position(|r| r.name == blow.attack);
+            let at = known.unwrap_or_else(|| {
+                self.records.push(Record {
+                    name: blow.attack.clone(),
+                    ran: 0,
+                    won: 0,
+                    sums: Default::default(),
+                });
+                self.records.len() - 1
+            });
+            let record = &mut self.records[at];
+            record.ran += 1;
+            record.won += usize::from(row.winner.as_ref() == Some(&blow.attack));
+            let passes = [blow.passes.forward, blow.passes.backward];
+            let counts = [blow.adversarial, passes[0], passes[1]].map(|count| count as f64);
+            for (list, value) in record.sums.iter_mut().zip(counts) {
+                list.push(value);
+            }
+            record.sums[3].extend(blow.seconds);
+        }
+        let at = self.eps.iter().position(|eps| *eps == row.eps.get());
+        let factors = row.gap.and_then(|gap| gap.factors());
+        if let Some((at, factors)) = at.zip(factors) {
+            for (list, factor) in self.gaps[at].iter_mut().zip(factors) {
+                list.push(factor);
+            }
+        }
+    }
+
+    /// What each attack won and cost; nothing where there was one.
+    fn attacks(&self) -> Option<String> {
+        let header = [
+            "attack",
+            "won",
+            "adversarial pixels",
+            "forward",
+            "backward",
+            "seconds",
+        ];
+        let line = |record: &Record| {
+            let mean = |values: &[f64], digits: usize| {
+                mean_lower(values).map_or("-".to_owned(), |mean| format!("{mean:.digits$}"))
+            };
+            let [adversarial, forward, backward, seconds] = &record.sums;
+            vec![
+                record.name.clone(),
+                format!("{}/{}", record.won, record.ran),
+                mean(adversarial, 1),
+                mean(forward, 0),
+                mean(backward, 0),
+                mean(seconds, 2),
+            ]
+        };
+        let lines: Vec<_> = self.records.iter().map(line).collect();
+        (lines.len() > 1).then(|| table(&header.map(str::to_owned), &lines))
+    }
+
+    /// Where the gap to the certificate comes from.
+    fn gaps(&self) -> Option<String> {
+        let header = [
+            "eps",
+            "images",
+            "gradients/certified",
+            "shared/gradients",
+            "realised/planned",
+        ];
+        let pairs = self.eps.iter().zip(&self.gaps);
+        let lines = pairs.filter(|(_, factors)| !factors[0].is_empty());
+        let lines = lines.map(|(eps, factors)| {
+            let mut line = vec![eps.to_string(), factors[0].len().to_string()];
+            let mean =
+                |values: &Vec<f64>| mean_lower(values).map_or("-".into(), |m| format!("{m:.2}"));
+            line.extend(factors.iter().map(mean));
+            line
+        });
+        let lines: Vec<_> = lines.collect();
+        (!lines.is_empty()).then(|| table(&header.map(str::to_owned), &lines))
+    }
+
     /// A table of means over images.
     pub fn table(&self) -> String {
-        let header = ["metric", "eps (l2)", "clean", "attacked", "certified"].map(str::to_owned);
+        let eps = format!("eps (l{})", self.norm);
+        let header = ["metric", &eps, "clean", "attacked", "certified", "found"].map(str::to_owned);
         let mut lines = Vec::new();
         for (metric, values) in self.metrics.iter().zip(&self.values) {
             for (eps, [clean, certified, attacked]) in self.eps.iter().zip(values) {
+                let found = tightness(clean, attacked, certified);
                 let certified = match metric.higher_is_better() {
                     true => mean_lower(certified).map(|mean| round_down(mean, 4)),
                     false => mean_upper(certified).map(|mean| round_up(mean, 4)),
@@ -160,6 +317,7 @@ impl Attacked {
                     or_dash(plain(clean)),
                     or_dash(plain(attacked)),
                     or_dash(certified),
+                    or_dash(found.map(|share| format!("{:.0} %", 100.0 * share))),
                 ]);
             }
         }
@@ -169,12 +327,17 @@ impl Attacked {
 
 impl Tally for Attacked {
     fn add(&mut self, line: &Line) -> Result<()> {
-        self.row(&serde_json::from_str(&line.text)?);
+        match line.kind.as_str() {
+            "attacks" => self.struck(&serde_json::from_str(&line.text)?),
+            _ => self.row(&serde_json::from_str(&line.text)?),
+        }
         Ok(())
     }
 
     fn tables(&self) -> Result<Vec<String>> {
-        Ok(vec![self.table()])
+        let more = [self.attacks(), self.gaps()];
+        let all = [Some(self.table())].into_iter().chain(more);
+        Ok(all.flatten().collect())
     }
 
     fn csv_header(&self) -> String {
@@ -182,6 +345,9 @@ impl Tally for Attacked {
     }
 
     fn csv(&self, line: &Line) -> Result<Option<String>> {
+        if line.kind != "attack" {
+            return Ok(None);
+        }
         let row: Row = serde_json::from_str(&line.text)?;
         let number = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
         let values = [
@@ -193,7 +359,7 @@ impl Tally for Attacked {
             number(row.certified),
             number(row.attacked),
             row.distance.to_string(),
-            row.attack,
+            row.attack.unwrap_or_default(),
             row.unsound.to_string(),
         ];
         Ok(Some(values.join(",")))

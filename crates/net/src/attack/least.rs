@@ -1,0 +1,89 @@
+//! How little is enough: the least budget within which an attack makes so many pixels adversarial,
+//! by bisection. An upper bound of the true least budget, as the certificate's is a lower one.
+
+use super::gate::{Ball, difference};
+use super::named::{Attack, Known};
+use super::suite::unharmed;
+use super::{Attacked, Duel};
+use crate::error::Result;
+use crate::rng::Rng;
+
+/// Probes of a budget in all, and halvings of the way from the clean picture to each success.
+const PROBES: usize = 10;
+const HALVINGS: usize = 12;
+/// Where no budget is certified the search begins here, in lengths of the longest change there is.
+const SMALL: f64 = 1e-3;
+
+/// The nearest picture found on which at least `goal` wishes are fulfilled, within the box; `None` if
+/// none was found. `certified` is a budget below which there is none.
+///
+/// # Errors
+/// Those of the attack.
+pub fn least(
+    duel: &Duel,
+    attack: &Attack,
+    lipschitz: f64,
+    goal: usize,
+    certified: f64,
+    rng: &mut Rng,
+) -> Result<Option<Attacked>> {
+    if duel.clean.count >= goal {
+        return Ok(Some(unharmed(duel)));
+    }
+    let clean = duel.scene.image;
+    let corner = clean.iter().map(|&x| f64::from(x.max(1.0 - x)).powi(2));
+    let farthest = corner.sum::<f64>().sqrt();
+    let mut low = certified;
+    let mut eps = match certified > 0.0 {
+        true => 2.0 * certified,
+        false => SMALL * farthest,
+    };
+    let mut found: Option<Attacked> = None;
+    for _ in 0..PROBES {
+        let ball = Ball::l2(eps.min(farthest))?;
+        let known = Known {
+            lipschitz,
+            from: None,
+        };
+        let (attacked, _) = attack.strike(duel, &ball, known, rng)?;
+        if attacked.adversarial >= goal {
+            let nearest = shorten(duel, attacked, goal)?;
+            if found.as_ref().is_none_or(|f| nearest.distance < f.distance) {
+                found = Some(nearest);
+            }
+        } else {
+            low = low.max(ball.eps());
+        }
+        eps = match &found {
+            Some(found) => (low + found.distance) / 2.0,
+            None if eps >= farthest => return Ok(None),
+            None => 2.0 * eps,
+        };
+    }
+    Ok(found)
+}
+
+/// The nearest picture on the way to one that meets the goal.
+fn shorten(duel: &Duel, mut attacked: Attacked, goal: usize) -> Result<Attacked> {
+    let clean = duel.scene.image;
+    let delta = difference(&attacked.image, clean);
+    let whole = Ball::l2(attacked.distance)?;
+    let (mut low, mut high) = (0.0, 1.0);
+    for _ in 0..HALVINGS {
+        let middle: f64 = (low + high) / 2.0;
+        let part: Vec<f64> = delta.iter().map(|d| d * middle).collect();
+        let image = whole.show(&part, clean);
+        let view = duel.look(&image)?;
+        attacked.passes.forward += 1;
+        if view.count >= goal {
+            high = middle;
+            attacked.distance = whole.distance(&image, clean);
+            attacked.image = image;
+            attacked.adversarial = view.count;
+            attacked.score = view.score;
+        } else {
+            low = middle;
+        }
+    }
+    Ok(attacked)
+}

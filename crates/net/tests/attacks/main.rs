@@ -1,0 +1,6 @@
+//! Attacks on networks of which everything is known: a linear one, and those of
+//! `../shared/vectors/attacks` (said aloud where the files are not there).
+
+mod budget;
+mod laws;
+mod toys;
