@@ -1,13 +1,15 @@
 //! One picture, certified and attacked: the project's law is certified ≤ attacked ≤ clean.
 
-use certiseg_cert::{self as cert, Budget, Margins, Metric, Norm, Premises, Value};
+use certiseg_cert::{self as cert, Budget, Goal, Margins, Metric, Norm, Premises, Value};
 use serde::Serialize;
 
+use crate::attack::least::least;
 use crate::attack::suite::{Blow, Round};
-use crate::attack::{Attacked, Ball, Criterion, Duel, Scene, Suite, Target};
+use crate::attack::{Attack, Attacked, Ball, Criterion, Duel, Scene, Suite, Target};
 use crate::data::{Sample, VOID};
 use crate::error::{Error, Result};
 use crate::network::{Certifier, Logits, Network};
+use crate::parts::{Part, parts};
 use crate::rng::Rng;
 
 /// A network prepared for certificates and for attacks, on pictures of one size.
@@ -64,6 +66,31 @@ pub struct Strike {
     pub rounds: Vec<(Criterion, Round)>,
     /// One per metric, of the attacked picture that is worst for it.
     pub hits: Vec<Hit>,
+    /// Where the accuracy was attacked, if it was certified too.
+    pub bites: Option<Bites>,
+}
+
+/// Pixels (H, W) of an attack on the accuracy.
+pub struct Bites {
+    /// Wrong on the clean picture.
+    pub wrong: Vec<bool>,
+    /// Wrong on the attacked picture.
+    pub attacked: Vec<bool>,
+    /// Those that the worst attack of the certificate takes, wrong ones included.
+    pub taken: Vec<bool>,
+    /// All of it, by class and size of region.
+    pub parts: Vec<Part>,
+}
+
+/// How little is enough for a goal.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quest {
+    /// The budget below which the goal is out of reach, certified; `None` where it always is.
+    pub certified: Option<f64>,
+    /// Distance of the nearest picture found that reaches it.
+    pub found: Option<f64>,
+    /// Forward passes of the search.
+    pub forward: usize,
 }
 
 /// The attacked picture that is worst for a metric.
@@ -219,8 +246,9 @@ impl Arena {
             }
             strikes.push(Strike {
                 eps,
-                rounds: strike,
                 hits: hits.clone(),
+                bites: self.bites(&margins, eps, attacked_for(&strike))?,
+                rounds: strike,
             });
         }
         drop(attacked);
@@ -231,6 +259,92 @@ impl Arena {
             bounds,
             strikes,
         })
+    }
+
+    fn bites(&self, margins: &Margins, eps: f64, image: Option<&[f32]>) -> Result<Option<Bites>> {
+        let certificate = Metric::Accuracy.certify(margins)?;
+        let taken = match certificate {
+            Some(certificate) => certificate.taken(Budget::new(eps)?)?,
+            None => None,
+        };
+        let known = image.zip(taken).zip(margins.image().labels());
+        let Some(((image, taken), labels)) = known else {
+            return Ok(None);
+        };
+        let wrong = |classes: &[u8]| -> Vec<bool> {
+            let pairs = labels.iter().zip(classes);
+            pairs.map(|(l, c)| *l != VOID && l != c).collect()
+        };
+        let attacked = wrong(&self.certifier.classes(image)?);
+        let wrong = wrong(margins.predictions());
+        Ok(Some(Bites {
+            parts: parts(labels, self.size[1], &wrong, &attacked, &taken),
+            wrong,
+            attacked,
+            taken,
+        }))
+    }
+
+    /// Q2 of one picture, from both sides: the certified budget of a goal, and the nearest picture
+    /// that an attack finds beyond it. For metrics of one list of pixels, in l2.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for other metrics, [`Error::NoMask`], and those of the parts.
+    pub fn least(
+        &self,
+        sample: &Sample,
+        goal: &Goal,
+        attack: &Attack,
+        seed: u64,
+    ) -> Result<Option<Quest>> {
+        if !matches!(
+            goal.metric,
+            Metric::Accuracy | Metric::Stability | Metric::Recall(_) | Metric::Fnr(_)
+        ) {
+            let what = format!("the search for the least budget of {}", goal.metric);
+            let hint = "goals of accuracy, stability, recall:K and fnr:K have one list of pixels";
+            return Err(Error::unsupported(what, hint));
+        }
+        let Some(labels) = sample.mask.as_deref() else {
+            return Err(Error::NoMask {
+                id: sample.id.clone(),
+            });
+        };
+        let picture = sample.image_f32();
+        let logits = self.certifier.logits(&picture)?;
+        let mut premises = self.certifier.premises(logits.eta)?;
+        premises.lipschitz = self.lipschitz;
+        let image = cert::Image::new(logits.grid, &logits.values, Some(labels), Some(VOID))?;
+        let margins = self.certifier.margins(&image, &premises)?;
+        let Some(certificate) = goal.metric.certify(&margins)? else {
+            return Ok(None);
+        };
+        let certified = certificate.budget(goal)?;
+        let scene = Scene::new(&picture, labels, self.size)?;
+        let search = || {
+            let duel = Duel::new(&self.target, scene, &Criterion::Metric(goal.metric))?;
+            let flips = goal.flips(duel.aim.wishes.len());
+            let mut rng = Rng::keyed(seed, &[Rng::hash(sample.id.as_bytes())]);
+            let (lipschitz, from) = (self.certifier.lipschitz(), certified.unwrap_or(0.0));
+            let found = match certified {
+                // more pixels than there are
+                None => None,
+                Some(_) => least(&duel, attack, lipschitz, flips, from, &mut rng)?,
+            };
+            // by the f64 pass, of which the certificate speaks
+            let classes = found.as_ref().map(|f| self.certifier.classes(&f.image));
+            let met = classes
+                .transpose()?
+                .is_some_and(|c| duel.aim.fulfilled(&c) >= flips);
+            Ok(Quest {
+                certified,
+                found: found.filter(|_| met).map(|found| found.distance),
+                forward: duel.passes().forward,
+            })
+        };
+        let mut result = None;
+        rayon::scope(|_| result = Some(search()));
+        result.transpose()
     }
 
     /// Takes every metric on an attacked picture, by the f64 pass.
@@ -255,6 +369,13 @@ impl Arena {
         }
         Ok(())
     }
+}
+
+/// The picture on which the accuracy was attacked.
+fn attacked_for(rounds: &[(Criterion, Round)]) -> Option<&[f32]> {
+    let accuracy = Criterion::Metric(Metric::Accuracy);
+    let found = rounds.iter().find(|(criterion, _)| *criterion == accuracy);
+    found.map(|(_, round)| &round.best.image[..])
 }
 
 /// The best pictures of a criterion, of which this is the index.
@@ -314,6 +435,20 @@ impl Strike {
     /// What each attack came to, over all criteria.
     pub fn blows(&self) -> impl Iterator<Item = &Blow> {
         self.rounds.iter().flat_map(|(_, round)| &round.blows)
+    }
+}
+
+impl Quest {
+    /// Whether an attack reached the goal within less than was certified: must never be.
+    pub fn is_violated(&self) -> bool {
+        self.found
+            .is_some_and(|found| self.certified.is_none_or(|certified| found < certified))
+    }
+
+    /// Found over certified, at least 1; `None` where either is nothing.
+    pub fn ratio(&self) -> Option<f64> {
+        let certified = self.certified.filter(|&certified| certified > 0.0)?;
+        self.found.map(|found| found / certified)
     }
 }
 

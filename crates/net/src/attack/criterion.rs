@@ -240,6 +240,12 @@ impl Aim {
         }
     }
 
+    /// Wishes that a map of classes (H, W) fulfils.
+    pub fn fulfilled(&self, classes: &[u8]) -> usize {
+        let met = |wish: &&Wish| (classes[wish.pixel] == wish.class) == wish.join;
+        self.wishes.iter().filter(met).count()
+    }
+
     /// What one more wish to leave is worth, and one more to join, relative to each other: the slopes of
     /// the score.
     pub fn worth(&self, view: &View) -> [f64; 2] {
@@ -328,6 +334,7 @@ mod tests {
                 count,
                 "{criterion:?}: ties go to class 0"
             );
+            assert_eq!(aim.fulfilled(&[0, 0, 1, 0]), count);
         }
     }
 

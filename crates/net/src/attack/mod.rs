@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 
 pub use criterion::{Aim, Criterion, View, Wish};
 pub use duel::{Best, Duel};
-pub use gate::Ball;
+pub use gate::{Ball, distance};
 pub use losses::{Form, Loss};
 pub use model::{Model, Sparse};
 pub use named::Attack;

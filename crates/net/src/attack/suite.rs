@@ -90,7 +90,7 @@ impl Suite {
         Ok(Self { entries })
     }
 
-    /// A suite by name. `quick`: two attacks of 50 steps. `strong`: eleven, of 300.
+    /// A suite by name. `quick`: two attacks of 50 steps. `strong`: thirteen, of 300.
     ///
     /// # Errors
     /// [`Error::UnknownName`], [`Error::Setting`].

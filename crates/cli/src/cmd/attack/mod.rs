@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use certiseg_cert::{Budget, Metric, Norm};
+use certiseg_cert::{Budget, Goal, Metric, Norm};
 use certiseg_net::attack::{Criterion, Suite};
 use certiseg_net::compare::{Arena, Assault, Comparison};
 use certiseg_net::data::{Sample, read_attacked, write_attacked};
@@ -14,12 +14,13 @@ use certiseg_net::network::Certifier;
 use clap::Args;
 use serde::Serialize;
 
-use self::tally::Struck;
 pub use self::tally::{Attacked, Row};
+use self::tally::{Sought, Struck};
 use super::certify::{parse_eps, without_repeats};
 use crate::interrupt;
 use crate::maps::Maps;
 use crate::output::head;
+use crate::picture;
 use crate::progress::Progress;
 use crate::run::{Run, RunArgs};
 use crate::source::{DataArgs, Pictures, pixels};
@@ -56,6 +57,17 @@ pub struct Attack {
     /// Seed of whatever is random
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// A goal, such as 'accuracy<=0.5': the least budget found that reaches it, beside the certified
+    /// one; repeatable; by the first attack of the suite
+    #[arg(long)]
+    until: Vec<Goal>,
+    /// Rows tell the pixels of each class and size of region
+    #[arg(long)]
+    parts: bool,
+    /// Folder for pictures of the largest budget, ID.png each: label, prediction, what the certificate
+    /// fears, what the attack on the accuracy took
+    #[arg(long)]
+    maps: Option<PathBuf>,
     /// Rows tell wall time; they differ from run to run
     #[arg(long)]
     times: bool,
@@ -63,7 +75,7 @@ pub struct Attack {
     #[arg(long)]
     save: Option<PathBuf>,
     /// Folder of saved pictures to take the figures of, under the settings that saved them
-    #[arg(long, conflicts_with_all = ["attacks", "suite", "steps", "save", "times", "seed"])]
+    #[arg(long, conflicts_with_all = ["attacks", "suite", "steps", "save", "times", "seed", "until"])]
     evaluate: Option<PathBuf>,
     #[command(flatten)]
     run: RunArgs,
@@ -84,6 +96,7 @@ struct Settings<'a> {
     eps: &'a [Budget],
     metrics: &'a [Metric],
     criteria: Vec<String>,
+    until: &'a [Goal],
     ignore: Option<i64>,
     limit: Option<u32>,
     images: usize,
@@ -135,6 +148,7 @@ impl Attack {
             eps: &budgets,
             metrics: &self.metrics,
             criteria: self.criteria.iter().map(Criterion::to_string).collect(),
+            until: &self.until,
             ignore: self.data.ignore,
             limit: self.data.limit,
             images: pictures.all,
@@ -165,8 +179,19 @@ impl Attack {
             }
             let rows = Row::of(&sample.id, self.norm, &self.metrics, &seen)?;
             rows.iter().try_for_each(|row| run.push(row))?;
-            let rows = Struck::of(&sample.id, &seen)?;
+            let rows = Struck::of(&sample.id, &seen, self.parts)?;
             rows.iter().try_for_each(|row| run.push(row))?;
+            for goal in &self.until {
+                let first = &assault.suite.entries[0];
+                let quest = arena.least(&sample, goal, &first.attack, self.seed);
+                let quest = quest.with_context(|| format!("image {}", sample.id))?;
+                if let Some(quest) = quest {
+                    run.push(&Sought::of(&sample.id, goal, &first.name, &quest))?;
+                }
+            }
+            if let Some(dir) = &self.maps {
+                draw(dir, &sample, &seen)?;
+            }
             run.image()?;
             progress.set(run.done(), "");
         }
@@ -185,6 +210,24 @@ impl Attack {
         let budgets = (assault.norm, &assault.eps[..]);
         Ok(arena.compare_saved(sample, metrics, criteria, budgets, &saved)?)
     }
+}
+
+/// Label, prediction, worst case of the certificate and attacked pixels, side by side.
+fn draw(dir: &Path, sample: &Sample, seen: &Comparison) -> Result<()> {
+    let bites = seen.strikes.last().and_then(|strike| strike.bites.as_ref());
+    let (Some(bites), Some(labels)) = (bites, sample.mask.as_deref()) else {
+        return Ok(());
+    };
+    let size = [sample.height, sample.width];
+    let prediction = certiseg_cert::predictions(seen.logits.grid, &seen.logits.values)?;
+    let tiles = vec![
+        picture::photo(&seen.picture, size),
+        picture::classes(labels, size),
+        picture::worst_case(&prediction, &bites.wrong, &bites.taken, size),
+        picture::worst_case(&prediction, &bites.wrong, &bites.attacked, size),
+    ];
+    let path = Maps::file(dir, &sample.id).with_extension("png");
+    picture::save(&path, &picture::sheet(&[tiles], 1))
 }
 
 /// The attacked pictures of each criterion, one per budget; the clean one where nothing counts.

@@ -1,14 +1,17 @@
 //! The rows of `attack`, added up.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use certiseg_cert::{
-    Budget, Head, Metric, Norm, Value, mean_lower, mean_upper, round_down, round_up,
+    Budget, Goal, Head, Metric, Norm, Value, mean_lower, mean_upper, round_down, round_up,
 };
+use certiseg_net::attack::Criterion;
 use certiseg_net::attack::lqa::Gap;
 use certiseg_net::attack::suite::Blow;
-use certiseg_net::compare::{Comparison, tightness};
+use certiseg_net::compare::{Comparison, Quest, tightness};
+use certiseg_net::parts::Part;
 use serde::{Deserialize, Serialize};
 
 use crate::fail::UNSOUND;
@@ -93,13 +96,58 @@ pub struct Struck {
     attacks: Vec<Blow>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     gap: Option<Gap>,
+    /// By class and size of region, of the accuracy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<Part>,
+}
+
+/// Marks a line about the least budget of a goal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum SoughtKind {
+    #[default]
+    Least,
+}
+
+/// One image, one goal: the budget certified, the least found.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sought {
+    kind: SoughtKind,
+    image: String,
+    goal: Goal,
+    certified: Option<f64>,
+    attacked: Option<f64>,
+    ratio: Option<f64>,
+    attack: String,
+    forward: usize,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    unsound: bool,
+}
+
+impl Sought {
+    /// The row of an image and a goal.
+    pub fn of(image: &str, goal: &Goal, attack: &str, quest: &Quest) -> Self {
+        Sought {
+            kind: SoughtKind::Least,
+            image: image.into(),
+            goal: goal.clone(),
+            certified: quest.certified,
+            attacked: quest.found,
+            ratio: quest.ratio(),
+            attack: attack.into(),
+            forward: quest.forward,
+            unsound: quest.is_violated(),
+        }
+    }
 }
 
 impl Struck {
     /// All rows of an image; none of saved pictures.
-    pub fn of(image: &str, seen: &Comparison) -> Result<Vec<Self>> {
+    pub fn of(image: &str, seen: &Comparison, parts: bool) -> Result<Vec<Self>> {
         let mut rows = Vec::new();
         for strike in &seen.strikes {
+            let bites = strike.bites.as_ref().filter(|_| parts);
             for (criterion, round) in strike.rounds.iter().filter(|(_, r)| !r.blows.is_empty()) {
                 rows.push(Struck {
                     kind: StruckKind::Attacks,
@@ -111,6 +159,12 @@ impl Struck {
                     adversarial: round.best.adversarial,
                     attacks: round.blows.clone(),
                     gap: round.gap,
+                    parts: match criterion {
+                        Criterion::Metric(Metric::Accuracy) => {
+                            bites.map_or(Vec::new(), |bites| bites.parts.clone())
+                        }
+                        _ => Vec::new(),
+                    },
                 });
             }
         }
@@ -137,6 +191,10 @@ pub struct Attacked {
     records: Vec<Record>,
     /// Per budget the factors of the gap to the certificate, of each image.
     gaps: Vec<[Vec<f64>; 3]>,
+    /// Per budget and part of pictures: pixels, wrong, attacked, certified.
+    parts: BTreeMap<(usize, String), [u64; 4]>,
+    /// Per goal: certified, found, and their ratios.
+    sought: BTreeMap<String, [Vec<f64>; 3]>,
     images: usize,
     last: Option<String>,
     /// Name of each image on which an attack beat a certificate.
@@ -173,6 +231,8 @@ impl Attacked {
             norm: Norm::L2,
             records: Vec::new(),
             gaps: vec![Default::default(); eps.len()],
+            parts: BTreeMap::new(),
+            sought: BTreeMap::new(),
             images: 0,
             last: None,
             unsound: Vec::new(),
@@ -239,12 +299,74 @@ impl Attacked {
             record.sums[3].extend(blow.seconds);
         }
         let at = self.eps.iter().position(|eps| *eps == row.eps.get());
+        for part in at.map_or(&[][..], |_| &row.parts) {
+            let key = (at.unwrap_or_default(), part.part.clone());
+            let sums = self.parts.entry(key).or_default();
+            let counts = [part.pixels, part.wrong, part.attacked, part.certified];
+            sums.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n);
+        }
         let factors = row.gap.and_then(|gap| gap.factors());
         if let Some((at, factors)) = at.zip(factors) {
             for (list, factor) in self.gaps[at].iter_mut().zip(factors) {
                 list.push(factor);
             }
         }
+    }
+
+    fn sought(&mut self, row: &Sought) {
+        let lists = self.sought.entry(row.goal.to_string()).or_default();
+        for (list, value) in lists
+            .iter_mut()
+            .zip([row.certified, row.attacked, row.ratio])
+        {
+            list.extend(value);
+        }
+        if row.unsound {
+            if self.unsound.last() != Some(&row.image) {
+                self.unsound.push(row.image.clone());
+            }
+            self.violations
+                .push(format!("image {}: {}", row.image, row.goal));
+        }
+    }
+
+    /// Pixels by class and size of region, over all images.
+    fn by_parts(&self) -> Option<String> {
+        let header = ["eps", "part", "pixels", "wrong", "attacked", "certified"];
+        let lines = self.parts.iter().map(|((at, part), counts)| {
+            let mut line = vec![self.eps[*at].to_string(), part.clone()];
+            line.extend(counts.iter().map(u64::to_string));
+            line
+        });
+        let lines: Vec<_> = lines.collect();
+        (!lines.is_empty()).then(|| table(&header.map(str::to_owned), &lines))
+    }
+
+    /// Certified budgets of goals beside the least that attacks found.
+    fn goals(&self) -> Option<String> {
+        let header = [
+            "goal",
+            "images",
+            "certified budget",
+            "found",
+            "found/certified",
+        ];
+        let lines = self
+            .sought
+            .iter()
+            .map(|(goal, [certified, found, ratios])| {
+                let mean = |v: &[f64]| mean_lower(v).map_or("-".to_owned(), |m| format!("{m:.4}"));
+                let certified = mean_lower(certified).map(|m| round_down(m, 4));
+                vec![
+                    goal.clone(),
+                    found.len().to_string(),
+                    certified.unwrap_or("-".to_owned()),
+                    mean(found),
+                    mean(ratios),
+                ]
+            });
+        let lines: Vec<_> = lines.collect();
+        (!lines.is_empty()).then(|| table(&header.map(str::to_owned), &lines))
     }
 
     /// What each attack won and cost; nothing where there was one.
@@ -329,13 +451,14 @@ impl Tally for Attacked {
     fn add(&mut self, line: &Line) -> Result<()> {
         match line.kind.as_str() {
             "attacks" => self.struck(&serde_json::from_str(&line.text)?),
+            "least" => self.sought(&serde_json::from_str(&line.text)?),
             _ => self.row(&serde_json::from_str(&line.text)?),
         }
         Ok(())
     }
 
     fn tables(&self) -> Result<Vec<String>> {
-        let more = [self.attacks(), self.gaps()];
+        let more = [self.goals(), self.attacks(), self.gaps(), self.by_parts()];
         let all = [Some(self.table())].into_iter().chain(more);
         Ok(all.flatten().collect())
     }

@@ -1,0 +1,121 @@
+//! `certiseg attack` from the outside.
+
+mod common;
+
+use common::{certiseg, folder_data, stdout, untrained_model};
+use serde_json::Value;
+
+fn rows(text: &str) -> Vec<Value> {
+    let lines = text.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn what_is_saved_has_the_figures_that_were_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = untrained_model(dir.path());
+    let data = folder_data(dir.path(), "data", 3);
+    let saved = dir.path().join("saved");
+    let maps = dir.path().join("maps");
+    let paths = [&model, &data, &saved, &maps].map(|path| path.to_str().unwrap());
+    let [model, data, saved, maps] = paths;
+    let base = [
+        "attack",
+        "--model",
+        model,
+        "--data",
+        data,
+        "--eps",
+        "0.1,0.5",
+        "--metric",
+        "accuracy",
+        "--metric",
+        "iou:1",
+        "--criterion",
+        "accuracy",
+        "--criterion",
+        "vanish:0",
+        "--format",
+        "jsonl",
+    ];
+    let more = [
+        "--suite",
+        "strong",
+        "--steps",
+        "3",
+        "--save",
+        saved,
+        "--maps",
+        maps,
+        "--parts",
+        "--times",
+        "--until",
+        "accuracy<=0.2",
+    ];
+    let told = rows(&stdout(&[&base[..], &more].concat()));
+    let of = |rows: &[Value], kind: &str| -> Vec<Value> {
+        rows.iter()
+            .filter(|row| row["kind"] == kind)
+            .cloned()
+            .collect()
+    };
+    let strikes = of(&told, "attacks");
+    // images, budgets, criteria
+    assert_eq!(strikes.len(), 3 * 2 * 2);
+    let accuracy = strikes.iter().filter(|row| row["criterion"] == "accuracy");
+    for row in accuracy {
+        assert!(row["parts"].as_array().unwrap().len() >= 4);
+        assert!(row["attacks"][0]["seconds"].as_f64().unwrap() > 0.0);
+        assert!(row["attacks"][0]["passes"]["backward"].as_u64().unwrap() >= 3);
+    }
+    for row in of(&told, "least") {
+        let (certified, found) = (row["certified"].as_f64(), row["attacked"].as_f64());
+        assert!(found.is_none_or(|found| found >= certified.unwrap()));
+    }
+    assert!(dir.path().join("maps/0.png").exists());
+
+    let again = rows(&stdout(&[&base[..], &["--evaluate", saved]].concat()));
+    let attacked = |rows: &[Value]| -> Vec<Value> {
+        let rows = of(rows, "attack");
+        rows.iter().map(|row| row["attacked"].clone()).collect()
+    };
+    assert_eq!(attacked(&told), attacked(&again));
+    assert_eq!(attacked(&told).len(), 3 * 2 * 2);
+
+    // a smaller budget than they were found within
+    let mut smaller = base.map(str::to_owned);
+    smaller[6] = "0.001,0.002".to_owned();
+    let smaller: Vec<&str> = smaller.iter().map(String::as_str).collect();
+    let output = certiseg(&[&smaller[..], &["--evaluate", saved]].concat());
+    assert_eq!(output.status.code(), Some(2));
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(words.contains("distance of a saved picture is"), "{words}");
+    let output = certiseg(&[&base[..], &["--save", saved]].concat());
+    assert_eq!(output.status.code(), Some(2), "the folder is not empty");
+}
+
+#[test]
+fn an_unknown_attack_lists_those_there_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = untrained_model(dir.path());
+    let data = folder_data(dir.path(), "data", 1);
+    let [model, data] = [&model, &data].map(|path| path.to_str().unwrap());
+    let base = ["attack", "--model", model, "--data", data];
+    for more in [
+        ["--attack", "fgsm9"],
+        ["--suite", "weak"],
+        ["--criterion", "vanish:7"],
+    ] {
+        let output = certiseg(&[&base[..], &more].concat());
+        assert_eq!(output.status.code(), Some(2), "{more:?}");
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        let expected = match more[0] {
+            "--attack" => "knapsack-glide",
+            "--suite" => "quick, strong",
+            _ => "class 7",
+        };
+        assert!(words.contains(expected), "{words}");
+    }
+}
