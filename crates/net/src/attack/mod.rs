@@ -14,6 +14,8 @@
 //! | [`pgd`], [`apgd`] on [`ascent`] | gradients of a loss |
 //! | [`knapsack`], [`lqa`] | ours: led by what the certificate fears |
 //! | [`named`], [`suite`], [`least`] | all of them by name; the best of several; the least budget |
+//! | [`minimal`] | attacks that look for the smallest change |
+//! | [`noise`] | a model seen through noise |
 
 pub mod apgd;
 pub mod ascent;
@@ -24,8 +26,10 @@ pub mod knapsack;
 pub mod least;
 pub mod losses;
 pub mod lqa;
+pub mod minimal;
 pub mod model;
 pub mod named;
+pub mod noise;
 pub mod pgd;
 pub mod scene;
 pub mod suite;
@@ -37,8 +41,10 @@ pub use criterion::{Aim, Criterion, View, Wish};
 pub use duel::{Best, Duel};
 pub use gate::{Ball, distance};
 pub use losses::{Form, Loss};
+pub use minimal::{Goal, Method};
 pub use model::{Model, Sparse};
 pub use named::Attack;
+pub use noise::Noisy;
 pub use scene::Scene;
 pub use suite::Suite;
 pub use target::Target;

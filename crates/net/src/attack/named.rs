@@ -4,8 +4,17 @@ use certiseg_cert::Norm;
 use serde::Serialize;
 
 use super::apgd::{Apgd, apgd};
-use super::knapsack::{Knapsack, knapsack};
+use super::knapsack::{Knapsack, allowed, knapsack};
 use super::lqa::{Gap, Lqa, lqa};
+use super::minimal::alma::Alma;
+use super::minimal::alma_prox::AlmaProx;
+use super::minimal::asma::Asma;
+use super::minimal::dag::Dag;
+use super::minimal::ddn::Ddn;
+use super::minimal::fmn::Fmn;
+use super::minimal::pdgd::Pdgd;
+use super::minimal::pdpgd::Pdpgd;
+use super::minimal::{Goal, Method};
 use super::pgd::{Pgd, pgd};
 use super::{Attacked, Ball, Duel, Form, Loss};
 use crate::error::{Error, Result};
@@ -23,6 +32,9 @@ pub enum Attack {
     Knapsack(Knapsack),
     /// See [`super::lqa`].
     Lqa(Lqa),
+    /// See [`super::minimal`]: with the goal that the certificate sets at the budget, then shrunk to it,
+    /// as in paper 001.
+    Minimal(Method),
 }
 
 /// What an attack may know besides the network.
@@ -137,7 +149,44 @@ const TABLE: &[(&str, usize, Make)] = &[
             ..Lqa::default()
         })
     }),
+    ("dag", 500, |steps| {
+        smallest(Method::Dag(Dag::l2(0.05)), steps)
+    }),
+    ("dag-linf", 500, |steps| {
+        smallest(Method::Dag(Dag::rony_2023(0.003)), steps)
+    }),
+    ("asma", 500, |steps| {
+        smallest(Method::Asma(Asma::default()), steps)
+    }),
+    ("pdgd", 500, |steps| {
+        smallest(Method::Pdgd(Pdgd::rony_2023()), steps)
+    }),
+    ("pdpgd", 500, |steps| {
+        smallest(Method::Pdpgd(Pdpgd::rony_2023(Norm::L2)), steps)
+    }),
+    ("pdpgd-linf", 500, |steps| {
+        smallest(Method::Pdpgd(Pdpgd::rony_2023(Norm::LINF)), steps)
+    }),
+    ("alma", 500, |steps| {
+        smallest(Method::Alma(Alma::rony_2023()), steps)
+    }),
+    ("alma-prox", 500, |steps| {
+        smallest(Method::AlmaProx(AlmaProx::default()), steps)
+    }),
+    ("ddn", 500, |steps| {
+        smallest(Method::Ddn(Ddn::rony_2023()), steps)
+    }),
+    ("fmn", 500, |steps| {
+        smallest(Method::Fmn(Fmn::rony_2023(Norm::L2)), steps)
+    }),
+    ("fmn-linf", 500, |steps| {
+        smallest(Method::Fmn(Fmn::rony_2023(Norm::LINF)), steps)
+    }),
 ];
+
+fn smallest(method: Method, steps: usize) -> Attack {
+    Attack::Minimal(method.steps(steps))
+}
 
 /// The settings of Rony et al. 2023.
 fn rony(steps: usize, form: Form) -> Attack {
@@ -203,6 +252,7 @@ impl Attack {
     pub fn knows(&self, norm: Norm) -> bool {
         match self {
             Attack::Lqa(_) => norm == Norm::L2,
+            Attack::Minimal(method) => norm == method.norm(),
             Attack::Pgd(_) | Attack::Apgd(_) | Attack::Knapsack(_) => {
                 norm == Norm::L2 || norm == Norm::LINF
             }
@@ -226,6 +276,10 @@ impl Attack {
             Attack::Apgd(settings) => apgd(duel, ball, settings, from, rng),
             Attack::Knapsack(settings) => knapsack(duel, ball, lipschitz, settings, from),
             Attack::Lqa(settings) => return lqa(duel, ball, lipschitz, settings, from),
+            Attack::Minimal(method) => {
+                let count = allowed(&duel.clean, ball.eps() * lipschitz);
+                method.within(duel, ball, Goal::count(&duel.aim, count)?, rng)
+            }
         };
         Ok((attacked?, None))
     }

@@ -77,7 +77,7 @@ pub struct Round {
 }
 
 /// Names of the suites.
-pub const SUITES: [&str; 2] = ["quick", "strong"];
+pub const SUITES: [&str; 3] = ["quick", "strong", "paper001"];
 
 impl Suite {
     /// The attacks of these names, each from the clean picture.
@@ -90,7 +90,8 @@ impl Suite {
         Ok(Self { entries })
     }
 
-    /// A suite by name. `quick`: two attacks of 50 steps. `strong`: thirteen, of 300.
+    /// A suite by name. `quick`: two attacks of 50 steps. `strong`: thirteen, of 300. `paper001`: what the
+    /// released code of paper 001 runs, of 250.
     ///
     /// # Errors
     /// [`Error::UnknownName`], [`Error::Setting`].
@@ -111,6 +112,7 @@ impl Suite {
                 ],
                 300,
             ),
+            "paper001" => (&["pdgd", "pdpgd", "dag", "asma"], 250),
             _ => {
                 return Err(Error::UnknownName {
                     what: "suite",

@@ -1,0 +1,156 @@
+//! The minimal-norm attacks by name.
+
+use certiseg_cert::Norm;
+use serde::{Deserialize, Serialize};
+
+use super::super::{Attacked, Ball, Duel};
+use super::alma::{Alma, alma};
+use super::alma_prox::{AlmaProx, alma_prox};
+use super::asma::{Asma, asma};
+use super::bisect::{MinimalPgd, minimal_pgd};
+use super::dag::{Dag, dag};
+use super::ddn::{Ddn, ddn};
+use super::fmn::{Fmn, fmn};
+use super::pdgd::{Pdgd, pdgd};
+use super::pdpgd::{Pdpgd, pdpgd};
+use super::{Goal, shrunk};
+use crate::error::{Error, Result};
+use crate::rng::Rng;
+
+/// A minimal-norm attack with its settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// Dense adversary generation.
+    Dag(Dag),
+    /// The adaptive mask attack.
+    Asma(Asma),
+    /// Primal-dual gradient descent.
+    Pdgd(Pdgd),
+    /// Primal-dual proximal gradient descent.
+    Pdpgd(Pdpgd),
+    /// The augmented Lagrangian attack in l2.
+    Alma(Alma),
+    /// The augmented Lagrangian attack in l∞.
+    AlmaProx(AlmaProx),
+    /// Direction and norm decoupled.
+    Ddn(Ddn),
+    /// Fast minimum norm.
+    Fmn(Fmn),
+    /// Bisection of the budget of gradient descent.
+    MinimalPgd(MinimalPgd),
+}
+
+impl Method {
+    /// Names, in the order of the enum.
+    pub const NAMES: [&str; 9] = [
+        "dag",
+        "asma",
+        "pdgd",
+        "pdpgd",
+        "alma",
+        "alma-prox",
+        "ddn",
+        "fmn",
+        "minimal-pgd",
+    ];
+
+    /// An attack by name, with the settings of Rony et al. 2023, in l2 where it has it.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`].
+    pub fn named(name: &str) -> Result<Self> {
+        Ok(match name {
+            "dag" => Method::Dag(Dag::l2(0.05)),
+            "asma" => Method::Asma(Asma::default()),
+            "pdgd" => Method::Pdgd(Pdgd::rony_2023()),
+            "pdpgd" => Method::Pdpgd(Pdpgd::rony_2023(Norm::L2)),
+            "alma" => Method::Alma(Alma::rony_2023()),
+            "alma-prox" => Method::AlmaProx(AlmaProx::default()),
+            "ddn" => Method::Ddn(Ddn::rony_2023()),
+            "fmn" => Method::Fmn(Fmn::rony_2023(Norm::L2)),
+            "minimal-pgd" => Method::MinimalPgd(MinimalPgd::rony_2023(Norm::L2)),
+            _ => {
+                return Err(Error::UnknownName {
+                    what: "minimal-norm attack",
+                    got: name.to_owned(),
+                    expected: Self::NAMES.join(", "),
+                });
+            }
+        })
+    }
+
+    /// The same with so many steps, of minimal gradient descent per budget.
+    pub fn steps(mut self, count: usize) -> Self {
+        let steps = match &mut self {
+            Method::Dag(settings) => &mut settings.steps,
+            Method::Asma(settings) => &mut settings.steps,
+            Method::Pdgd(settings) => &mut settings.steps,
+            Method::Pdpgd(settings) => &mut settings.descent.steps,
+            Method::Alma(settings) => &mut settings.steps,
+            Method::AlmaProx(settings) => &mut settings.steps,
+            Method::Ddn(settings) => &mut settings.steps,
+            Method::Fmn(settings) => &mut settings.steps,
+            Method::MinimalPgd(settings) => &mut settings.attack.steps,
+        };
+        *steps = count;
+        self
+    }
+
+    /// The norm it makes small.
+    pub fn norm(&self) -> Norm {
+        match self {
+            Method::Dag(settings) => settings.norm,
+            Method::Pdpgd(settings) => settings.norm,
+            Method::Fmn(settings) => settings.norm,
+            Method::MinimalPgd(settings) => settings.norm,
+            Method::AlmaProx(_) => Norm::LINF,
+            Method::Asma(_) | Method::Pdgd(_) | Method::Alma(_) | Method::Ddn(_) => Norm::L2,
+        }
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    /// [`Error::Setting`]; those of the network.
+    pub fn run(&self, duel: &Duel, goal: Goal, rng: &mut Rng) -> Result<Attacked> {
+        match self {
+            Method::Dag(settings) => dag(duel, goal, settings),
+            Method::Asma(settings) => asma(duel, goal, settings),
+            Method::Pdgd(settings) => pdgd(duel, goal, settings),
+            Method::Pdpgd(settings) => pdpgd(duel, goal, settings),
+            Method::Alma(settings) => alma(duel, goal, settings),
+            Method::AlmaProx(settings) => alma_prox(duel, goal, settings),
+            Method::Ddn(settings) => ddn(duel, goal, settings, rng),
+            Method::Fmn(settings) => fmn(duel, goal, settings),
+            Method::MinimalPgd(settings) => minimal_pgd(duel, goal, settings, rng),
+        }
+    }
+
+    /// Runs it and shrinks its change into a budget, as paper 001's protocol does with a goal of as
+    /// many pixels as are certified.
+    ///
+    /// # Errors
+    /// Those of [`Method::run`].
+    pub fn within(&self, duel: &Duel, ball: &Ball, goal: Goal, rng: &mut Rng) -> Result<Attacked> {
+        shrunk(duel, ball, &self.run(duel, goal, rng)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_gives_an_attack_that_is_written_under_it() {
+        for name in Method::NAMES {
+            let method = Method::named(name).unwrap().steps(7);
+            let text = serde_json::to_string(&method).unwrap();
+            assert!(text.starts_with(&format!("{{\"{name}\":")), "{text}");
+            assert!(text.contains("\"steps\":7"));
+            assert_eq!(serde_json::from_str::<Method>(&text).unwrap(), method);
+        }
+        let unknown = Method::named("deepfool");
+        assert!(matches!(unknown, Err(Error::UnknownName { .. })));
+    }
+}
