@@ -91,8 +91,8 @@ fn traced_too() -> Vec<(&'static str, Method)> {
     };
     let asma = Asma {
         steps: 20,
-        least: 1e-3,
-        slope: 1e-2,
+        least: 1e-4,
+        slope: 1e-3,
         last: false,
     };
     let alma_prox = Method::AlmaProx(AlmaProx {

@@ -48,7 +48,7 @@ pub struct Attack {
     /// Attack by name, instead of a suite; repeatable; an unknown name lists all
     #[arg(long = "attack", conflicts_with = "suite")]
     attacks: Vec<String>,
-    /// Attacks to take the best of: quick, strong, paper001, paper001
+    /// Attacks to take the best of: quick, strong, paper001
     #[arg(long, default_value = "quick")]
     suite: String,
     /// Gradient steps of each attack and budget

@@ -34,8 +34,8 @@ impl Default for MinimalPgd {
             attack: Pgd {
                 steps: 40,
                 step: 0.1 / 3.0,
-                random_start: false,
                 loss: Loss::plain(Form::CrossEntropy),
+                ..Pgd::default()
             },
         }
     }

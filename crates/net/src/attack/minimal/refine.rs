@@ -36,7 +36,7 @@ impl Default for Refine {
     fn default() -> Self {
         Self {
             steps: 100,
-            stride: 0.3,
+            stride: 0.1,
             grain: 0.05,
             loss: Loss {
                 form: Form::SmoothCount,
