@@ -1,7 +1,10 @@
 //! How little is enough: the least budget within which an attack makes so many pixels adversarial,
-//! by bisection. An upper bound of the true least budget, as the certificate's is a lower one.
+//! by bisection, or by an attack that looks for it itself. An upper bound of the true least budget, as the certificate's is a lower one.
+
+use certiseg_cert::Norm;
 
 use super::gate::{Ball, difference};
+use super::minimal::Goal;
 use super::named::{Attack, Known};
 use super::suite::unharmed;
 use super::{Attacked, Duel};
@@ -29,6 +32,12 @@ pub fn least(
 ) -> Result<Option<Attacked>> {
     if duel.clean.count >= goal {
         return Ok(Some(unharmed(duel)));
+    }
+    if let Attack::Minimal(method) = attack
+        && method.norm() == Norm::L2
+    {
+        let found = method.run(duel, Goal::count(&duel.aim, goal)?, rng)?;
+        return Ok(found.success.then_some(found));
     }
     let clean = duel.scene.image;
     let corner = clean.iter().map(|&x| f64::from(x.max(1.0 - x)).powi(2));

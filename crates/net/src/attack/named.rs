@@ -12,6 +12,7 @@ use super::minimal::asma::Asma;
 use super::minimal::dag::Dag;
 use super::minimal::ddn::Ddn;
 use super::minimal::fmn::Fmn;
+use super::minimal::nearest::Nearest;
 use super::minimal::pdgd::Pdgd;
 use super::minimal::pdpgd::Pdpgd;
 use super::minimal::{Goal, Method};
@@ -178,6 +179,9 @@ const TABLE: &[(&str, usize, Make)] = &[
     }),
     ("fmn", 500, |steps| {
         smallest(Method::Fmn(Fmn::rony_2023(Norm::L2)), steps)
+    }),
+    ("nearest", 100, |steps| {
+        smallest(Method::Nearest(Nearest::default()), steps)
     }),
     ("fmn-linf", 500, |steps| {
         smallest(Method::Fmn(Fmn::rony_2023(Norm::LINF)), steps)

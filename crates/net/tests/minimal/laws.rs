@@ -27,7 +27,13 @@ fn picture(classes: u8) -> (Vec<f32>, Vec<u8>) {
     let mut rng = Rng::new(8);
     let numbers = (0..108).map(|_| (1.4 * rng.uniform() - 0.2).clamp(0.0, 1.0) as f32);
     let image = numbers.collect();
-    let label = |at: u8| if at.is_multiple_of(7) { 255 } else { at % classes };
+    let label = |at: u8| {
+        if at.is_multiple_of(7) {
+            255
+        } else {
+            at % classes
+        }
+    };
     (image, (0..36).map(label).collect())
 }
 

@@ -2,6 +2,7 @@
 //! costs m/√2 in l2, m/2 in l∞, m in l1, and pixels do not meet.
 
 use certiseg_cert::Norm;
+use certiseg_net::attack::least::least;
 use certiseg_net::attack::minimal::alma_prox::AlmaProx;
 use certiseg_net::attack::minimal::dag::Dag;
 use certiseg_net::attack::minimal::ddn::Ddn;
@@ -9,7 +10,7 @@ use certiseg_net::attack::minimal::fmn::Fmn;
 use certiseg_net::attack::minimal::pdpgd::Pdpgd;
 use certiseg_net::attack::minimal::refine::{Refine, refine};
 use certiseg_net::attack::minimal::{Goal, Masking, Method};
-use certiseg_net::attack::{Attacked, Duel, Loss, Scene};
+use certiseg_net::attack::{Attack, Attacked, Duel, Loss, Scene};
 use certiseg_net::rng::Rng;
 
 use super::{ACCURACY, Linear};
@@ -144,4 +145,25 @@ fn a_constant_of_0_7_is_caught() {
     let [_, refined] = ratios(&Method::named("ddn").unwrap(), 1.0);
     // budgets certified with it are too large by this factor
     assert!(refined < 1.0 / 0.7, "{refined}");
+}
+
+#[test]
+fn the_least_budget_is_what_a_minimal_norm_attack_finds() {
+    let (image, labels) = picture(1);
+    let scene = Scene::new(&image, &labels, [SIDE, SIDE]).unwrap();
+    let duel = Duel::new(&Linear::IDENTITY, scene, &ACCURACY).unwrap();
+    let goal = Goal::share(&duel.aim, 0.5).unwrap();
+    let certified = optimum(&duel, goal, Norm::L2);
+    let budget = |name| {
+        let attack = Attack::named(name, None).unwrap();
+        let rng = &mut Rng::new(0);
+        let found = least(&duel, &attack, 1.0, goal.asked(), certified, rng).unwrap();
+        found.map(|found| found.distance)
+    };
+    let method = Method::named("nearest").unwrap();
+    let attacked = method.run(&duel, goal, &mut Rng::new(0)).unwrap();
+    assert_eq!(budget("nearest"), Some(attacked.distance));
+    let ratio = attacked.distance / certified;
+    assert!((1.0 - ROUNDING..WITHIN).contains(&ratio), "{ratio}");
+    assert_eq!(budget("asma"), None, "it reaches nothing");
 }

@@ -11,6 +11,7 @@ use super::bisect::{MinimalPgd, minimal_pgd};
 use super::dag::{Dag, dag};
 use super::ddn::{Ddn, ddn};
 use super::fmn::{Fmn, fmn};
+use super::nearest::{Nearest, nearest};
 use super::pdgd::{Pdgd, pdgd};
 use super::pdpgd::{Pdpgd, pdpgd};
 use super::{Goal, shrunk};
@@ -39,11 +40,13 @@ pub enum Method {
     Fmn(Fmn),
     /// Bisection of the budget of gradient descent.
     MinimalPgd(MinimalPgd),
+    /// Fast minimum norm, refined.
+    Nearest(Nearest),
 }
 
 impl Method {
     /// Names, in the order of the enum.
-    pub const NAMES: [&str; 9] = [
+    pub const NAMES: [&str; 10] = [
         "dag",
         "asma",
         "pdgd",
@@ -53,6 +56,7 @@ impl Method {
         "ddn",
         "fmn",
         "minimal-pgd",
+        "nearest",
     ];
 
     /// An attack by name, with the settings of Rony et al. 2023, in l2 where it has it.
@@ -69,6 +73,7 @@ impl Method {
             "alma-prox" => Method::AlmaProx(AlmaProx::default()),
             "ddn" => Method::Ddn(Ddn::rony_2023()),
             "fmn" => Method::Fmn(Fmn::rony_2023(Norm::L2)),
+            "nearest" => Method::Nearest(Nearest::default()),
             "minimal-pgd" => Method::MinimalPgd(MinimalPgd::rony_2023(Norm::L2)),
             _ => {
                 return Err(Error::UnknownName {
@@ -80,7 +85,7 @@ impl Method {
         })
     }
 
-    /// The same with so many steps, of minimal gradient descent per budget.
+    /// The same with so many steps, of minimal gradient descent per budget, of the nearest twice.
     pub fn steps(mut self, count: usize) -> Self {
         let steps = match &mut self {
             Method::Dag(settings) => &mut settings.steps,
@@ -92,6 +97,10 @@ impl Method {
             Method::Ddn(settings) => &mut settings.steps,
             Method::Fmn(settings) => &mut settings.steps,
             Method::MinimalPgd(settings) => &mut settings.attack.steps,
+            Method::Nearest(settings) => {
+                settings.then.steps = count;
+                &mut settings.first.steps
+            }
         };
         *steps = count;
         self
@@ -106,6 +115,7 @@ impl Method {
             Method::MinimalPgd(settings) => settings.norm,
             Method::AlmaProx(_) => Norm::LINF,
             Method::Asma(_) | Method::Pdgd(_) | Method::Alma(_) | Method::Ddn(_) => Norm::L2,
+            Method::Nearest(settings) => settings.first.norm,
         }
     }
 
@@ -124,6 +134,7 @@ impl Method {
             Method::Ddn(settings) => ddn(duel, goal, settings, rng),
             Method::Fmn(settings) => fmn(duel, goal, settings),
             Method::MinimalPgd(settings) => minimal_pgd(duel, goal, settings, rng),
+            Method::Nearest(settings) => nearest(duel, goal, settings),
         }
     }
 

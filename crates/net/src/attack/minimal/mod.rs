@@ -14,6 +14,7 @@
 //! | [`alma`], [`alma_prox`] | augmented Lagrangian (Rony et al. 2021, 2022) | l2; l∞ |
 //! | [`ddn`] | direction and norm decoupled (Rony et al. 2019) | l2 |
 //! | [`fmn`] | fast minimum norm (Pintor et al. 2021) | l2, l∞ |
+//! | [`refine`], [`nearest`] | ours: what an attack found made smaller; FMN and that | l2 |
 //! | [`bisect`] | the least budget at which gradient descent meets the goal | l2, l∞ |
 
 pub mod alma;
@@ -25,6 +26,7 @@ pub mod ddn;
 pub mod fmn;
 mod frame;
 pub mod method;
+pub mod nearest;
 pub mod pdgd;
 pub mod pdpgd;
 mod prox;
