@@ -100,9 +100,9 @@ mod tests {
 
     #[test]
     fn pixels_are_counted_by_class_and_by_region() {
-        // two regions of class 1: a pair, and a corner that touches it at a corner only
+        // a pair, and a pixel apart from it; a pixel of class 0 that touches the others at a corner only
         let labels = [1, 1, 0, 0, 0, 1, 0, 0, 255];
-        assert_eq!(regions(&labels, 3), [2, 2, 5, 5, 5, 1, 5, 5, 1]);
+        assert_eq!(regions(&labels, 3), [2, 2, 1, 4, 4, 1, 4, 4, 1]);
         let wrong = labels.map(|label| label == 1);
         let none = [false; 9];
         let found = parts(&labels, 3, &wrong, &wrong, &none);
@@ -112,8 +112,8 @@ mod tests {
         let expected = [
             ("class 0", 5, 0),
             ("class 1", 3, 3),
-            ("region < 20 %", 1, 1),
-            ("region >= 20 %", 7, 2),
+            ("region < 20 %", 2, 1),
+            ("region >= 20 %", 6, 2),
         ];
         assert_eq!(found, expected.map(|(name, a, b)| (name.to_owned(), a, b)));
     }

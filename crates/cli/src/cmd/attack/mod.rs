@@ -162,6 +162,10 @@ impl Attack {
             .seed(self.seed);
         let mut run = Run::open(&self.run, "attack", head)?;
         pictures.skip(run.kept())?;
+        for dir in [&self.save, &self.maps].into_iter().flatten() {
+            let made = std::fs::create_dir_all(dir);
+            made.with_context(|| format!("cannot make the folder {}", dir.display()))?;
+        }
         let progress = Progress::new("attack", pictures.len());
         interrupt::listen()?;
         while let Some(sample) = pictures.next()? {
