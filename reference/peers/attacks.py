@@ -1,6 +1,7 @@
 """Our attacks and those of a public library on one exported network: a Markdown table.
 
-python3 attacks.py NAME.onnx [--methods pdgd,pdpgd,dag,asma] [--batch 1]
+python3 attacks.py NAME.onnx [--methods pdgd,pdpgd,dag,asma] [--json FILE]
+python3 attacks.py NAME.onnx --saved DIR --rows rows.jsonl
 
 Reads NAME.onnx and, beside it, NAME.attacks.safetensors of the example `attack_pairs`. Needs numpy,
 torch, onnx2torch and, for the library's own attacks, adv-lib 0.2.8. Network, gradients and attacks
@@ -14,7 +15,8 @@ are then code that nobody here wrote. Checked:
    (from below: no proof).
 
 Exit status 1 where one fails. The library's attacks are run picture by picture with the goal that the
-certificate sets at eps and shrunk to it, as in paper 001.
+certificate sets at eps and shrunk to it, as in paper 001. The second form takes the pictures that `certiseg
+attack --save DIR --out OUT` saved for the criterion accuracy, and its OUT/rows.jsonl: lengths, box, counts.
 """
 
 from __future__ import annotations
@@ -62,6 +64,30 @@ def library(steps: int) -> dict[str, Callable]:
         "dag": lambda *a, **k: dag(*a, max_iter=steps, p=2, γ=0.05, **k),
         "asma": lambda *a, **k: asma(*a, num_steps=steps, **k),
     }
+
+
+def saved(model: Path, folder: Path, rows: Path) -> list[str]:
+    """What is wrong with saved pictures, taken again in torch."""
+    net = onnx2torch.convert(str(model)).eval().requires_grad_(False)
+    said, failures, counts = {}, [], [0, 0]
+    for line in rows.read_text().splitlines():
+        row = json.loads(line)
+        if row.get("kind") == "attacks" and row["criterion"] == "accuracy":
+            said.setdefault(row["image"], []).append(row)
+    for image, found in said.items():
+        with np.load(folder / f"{image}.npz") as arrays:
+            clean, labels, attacked = (arrays[name] for name in ("clean", "labels", "attacked"))
+        for row, picture in zip(found, attacked[0], strict=True):
+            length = float(np.linalg.norm(picture.astype(np.float64) - clean.astype(np.float64)))
+            with torch.no_grad():
+                classes = net(torch.tensor(picture)[None])[0].argmax(0).numpy()
+            wrong = int(((classes != labels) & (labels != VOID)).sum())
+            counts = [counts[0] + 1, counts[1] + wrong]
+            inside = picture.min() >= 0 and picture.max() <= 1
+            if length > row["eps"] or not inside or wrong != row["adversarial"]:
+                failures.append(f"{image}, eps {row['eps']}: {length}, {wrong} wrong, {row['adversarial']} said")
+    print(f"{counts[0]} saved pictures of {len(said)}, {counts[1]} wrong pixels")
+    return failures if counts[0] else ["no rows of kind attacks for the criterion accuracy"]
 
 
 class Check:
@@ -140,7 +166,7 @@ class Check:
     def constant(self, rounds: int = 30) -> str:
         claimed, largest = float(self.about["lipschitz"]), 0.0
         for image in self.images:
-            step = torch.randn_like(image, generator=None)
+            step = torch.randn_like(image)
             for _ in range(rounds):
                 step /= step.norm()
                 _, moved = torch.func.jvp(self.net, (image[None],), (step[None],))
@@ -156,8 +182,14 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--methods", default="pdgd,pdpgd,dag,asma", help="of the library")
     parser.add_argument("--json", type=Path, help="counts, picture by picture")
+    parser.add_argument("--saved", type=Path, help="folder of certiseg attack --save")
+    parser.add_argument("--rows", type=Path, help="rows.jsonl of the same run")
     args = parser.parse_args()
     torch.manual_seed(0)
+    if args.saved:
+        failures = saved(args.model, args.saved, args.rows)
+        print("; ".join(failures) or "lengths, box and counts are as said")
+        sys.exit(bool(failures))
     check = Check(args.model)
     steps, ours = int(check.about["steps"]), check.ours
     print(f"{check.logits()}; {check.constant()}\n")
@@ -187,7 +219,7 @@ def main() -> None:
         print(f"{name}: {time.perf_counter() - start:.1f} s", file=sys.stderr)
     if args.json:
         args.json.write_text(json.dumps(report, indent=1))
-    print("\n" + ("; ".join(check.failures) or "nothing is wrong, and no certificate is beaten"))
+    print("\n" + ("\n".join(check.failures) or "nothing is wrong, and no certificate is beaten"))
     sys.exit(bool(check.failures))
 
 
