@@ -32,6 +32,8 @@ demo-model:
 
 bench:
 	cargo run --release --locked -p certiseg-cert --example speed
+	cargo run --release --locked -p certiseg-cert --example smoothing_speed
+	cargo run --release --locked -p certiseg-net --example noise
 	cargo run --release --locked -p certiseg-conv --example convolutions
 	cargo run --release --locked -- bench experiments/speed.toml --size 64,128
 
@@ -39,12 +41,13 @@ bench:
 budget:
 	cargo run --release --locked -p certiseg-net --example budget
 
-# The same work in Python beside ours, and our exported networks run by others; needs numpy and torch
+# The same work in Python beside ours, and our exported networks run by others; needs numpy, scipy and torch
 # in PYTHON, onnxruntime and onnx2torch for the networks, orthogonium and ../shared/models for the speed of
 # training and inference (half an hour), adv-lib 0.2.8 for its attacks.
 PYTHON ?= python3
 peers:
 	$(PYTHON) reference/peers/compare.py
+	$(PYTHON) reference/peers/smoothing.py
 	cargo run --release --locked -p certiseg-net --example onnx_pairs target/onnx
 	$(PYTHON) reference/peers/onnx_check.py target/onnx
 	cargo run --release --locked -p certiseg-net --example attack_pairs target/attacks crates/cli/assets/demo.safetensors 64 64

@@ -177,6 +177,84 @@ pub enum Error {
         /// What was expected.
         expected: String,
     },
+    /// A probability, level or scale without a meaning.
+    #[error("{what} is {got}; expected {expected}")]
+    Parameter {
+        /// Which one.
+        what: &'static str,
+        /// What was given.
+        got: f64,
+        /// What was expected.
+        expected: &'static str,
+    },
+    /// Something of another picture than the rest.
+    #[error("{what} of {got} components; expected {expected}: give those of the same picture")]
+    Components {
+        /// What does not fit.
+        what: &'static str,
+        /// Components given.
+        got: usize,
+        /// Components of the rest.
+        expected: usize,
+    },
+    /// Not a correction for many tests.
+    #[error(
+        "correction `{got}`; expected none, bonferroni, holm, kfwer:K with K from 1, or count:B with B wrong components allowed"
+    )]
+    Correction {
+        /// What was given.
+        got: String,
+    },
+    /// A histogram of other samples.
+    #[error("the histogram has {got} entries; expected {expected}, one for each count from 0 to n")]
+    Histogram {
+        /// Entries given.
+        got: usize,
+        /// Samples, and one more.
+        expected: usize,
+    },
+    /// Classes were to be chosen from nothing.
+    #[error("no sample to choose classes from; expected at least 1: set n0 to 1 or more")]
+    NoSamples,
+    /// A sample whose label is no class.
+    #[error(
+        "label {label} of component {component} in a sample; expected a class, 0 to 253 (254 and 255 stand for abstained and ignored)"
+    )]
+    NoClass {
+        /// Component, from 0.
+        component: usize,
+        /// What was found.
+        label: u8,
+    },
+    /// More votes than samples.
+    #[error(
+        "component {component} has {count} votes of {samples} samples; expected at most as many: count the samples that test, without those that choose"
+    )]
+    Count {
+        /// Component, from 0.
+        component: usize,
+        /// Its votes.
+        count: u32,
+        /// n.
+        samples: usize,
+    },
+    /// Votes that cannot be summed.
+    #[error(
+        "votes for other classes; expected the same class for each component: choose them once, and share them"
+    )]
+    MixedVotes,
+    /// A look at the votes that alpha was not spent on.
+    #[error("look refused; expected {reason}")]
+    Look {
+        /// What was expected.
+        reason: &'static str,
+    },
+    /// Not a hierarchy of classes.
+    #[error("hierarchy of classes; expected {reason}")]
+    Hierarchy {
+        /// What was expected.
+        reason: &'static str,
+    },
     /// Something that has no sound answer here.
     #[error("{what} is not supported; {way_out}")]
     Unsupported {

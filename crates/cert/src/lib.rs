@@ -1,5 +1,5 @@
-//! Deterministic robustness certificates for semantic segmentation: logits and a Lipschitz
-//! constant in, bounds out. No files, clocks, threads or chance, and no function of a mathematical
+//! Robustness certificates for semantic segmentation: logits and a Lipschitz constant in, bounds
+//! out; votes under noise in, verdicts out. No files, clocks, threads or chance, and no function of a mathematical
 //! library but the square root: same input, same bound, to the bit, on every machine.
 //!
 //! Equation numbers are those of *Fast and Flexible Robustness Certificates for Semantic
@@ -67,6 +67,11 @@
 //! L of a network is the product of its layers' bounds; [`Layer`] has the rule of each, of branches
 //! and of the normalisation. [`conv_bound`] bounds a convolution from above, by the
 //! Gram sequence of its polyphase kernel; power iteration, which errs below, bounds nothing.
+//!
+//! # Smoothing (paper 002): [`smoothing`]
+//!
+//! The other kind of certificate: votes of any network on noisy pictures, to verdicts that hold with
+//! probability 1 - alpha. Its page is its own short course.
 //!
 //! # Rounding
 //!
@@ -201,6 +206,7 @@ mod power;
 mod premises;
 mod row;
 mod share;
+pub mod smoothing;
 mod steps;
 mod summary;
 #[doc(hidden)]

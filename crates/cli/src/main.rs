@@ -13,6 +13,7 @@ mod device;
 mod events;
 mod fail;
 mod fields;
+mod hybrid;
 mod interrupt;
 mod logits;
 mod maps;
@@ -61,6 +62,10 @@ enum Verb {
     Attack(cmd::attack::Attack),
     /// Time a training step or an inference, and show where the time goes
     Bench(cmd::bench::Bench),
+    /// Certificates by randomized smoothing: of a model under noise, or from label maps or votes of any network
+    Smooth(Box<cmd::smooth::Smooth>),
+    /// Deterministic and smoothed certificates on the same network and images, with what each costs
+    Compare(cmd::compare::Compare),
     /// Make one of the rows that `--shard` has spread over processes
     Merge(cmd::merge::Merge),
     /// What a model is; its way in and out (ONNX, safetensors, graph files)
@@ -88,6 +93,8 @@ fn main() -> ExitCode {
         Verb::Certify(certify) => certify.run(),
         Verb::Eval(eval) => eval.run(),
         Verb::Attack(attack) => attack.run(),
+        Verb::Smooth(smooth) => smooth.run(),
+        Verb::Compare(compare) => compare.run(),
         Verb::Merge(merge) => merge.run(),
         Verb::Bench(bench) => bench.run(),
         Verb::Model(model) => model.run(),

@@ -63,6 +63,6 @@ impl<'a> Maps<'a> {
         self.maps.push(("prediction".into(), predictions));
         self.maps
             .push(("radius".into(), Map::Floats(self.margins.radii_f32())));
-        Ok(write_maps(path, [grid.height, grid.width], &self.maps)?)
+        Ok(write_maps(path, &[grid.height, grid.width], &self.maps)?)
     }
 }

@@ -18,12 +18,20 @@ const PRESETS: &[(&str, &str)] = &[
         include_str!("../presets/001-text-kvasir.toml"),
     ),
     (
+        "001-text-kvasir-s",
+        include_str!("../presets/001-text-kvasir-s.toml"),
+    ),
+    (
         "001-text-pets",
         include_str!("../presets/001-text-pets.toml"),
     ),
     (
         "001-text-cityscapes",
         include_str!("../presets/001-text-cityscapes.toml"),
+    ),
+    (
+        "001-text-cityscapes-lipnet",
+        include_str!("../presets/001-text-cityscapes-lipnet.toml"),
     ),
     (
         "001-text-cityscapes-allnet",
@@ -48,6 +56,10 @@ const PRESETS: &[(&str, &str)] = &[
     (
         "002-cityscapes",
         include_str!("../presets/002-cityscapes.toml"),
+    ),
+    (
+        "002-consistency",
+        include_str!("../presets/002-consistency.toml"),
     ),
     ("002-context", include_str!("../presets/002-context.toml")),
 ];

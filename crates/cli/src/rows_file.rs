@@ -76,7 +76,8 @@ impl RowsFile {
             Some((line, _)) if line.kind == "head" => rows.head = line.text,
             _ => {
                 let message = format!("{} does not begin with a head row", path.display());
-                let hint = "give files that certify, attack or eval wrote, or their folders";
+                let hint =
+                    "give files that certify, attack, eval or smooth wrote, or their folders";
                 return Err(Usage::error(message, hint));
             }
         }

@@ -337,7 +337,7 @@ pub struct Difference {
     pub second: String,
 }
 
-/// The first field in which two heads differ, those of the settings one by one.
+/// The first field in which two heads differ, those of objects one by one.
 pub fn difference(a: &str, b: &str) -> Result<Option<Difference>> {
     let (a, b) = (fields(a)?, fields(b)?);
     let of = |fields: &[(String, &str)], name: &str| {
@@ -349,10 +349,12 @@ pub fn difference(a: &str, b: &str) -> Result<Option<Difference>> {
         if first == second {
             continue;
         }
-        if name == "settings"
+        let nested = |value: &str| value.starts_with('{');
+        if nested(&first)
+            && nested(&second)
             && let Some(inner) = difference(&first, &second)?
         {
-            let first = format!("settings.{}", inner.first);
+            let first = format!("{name}.{}", inner.first);
             return Ok(Some(Difference { first, ..inner }));
         }
         let first = format!("{name} is {first}");

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use certiseg_cert::{FORMAT, Head};
 use serde::de::IgnoredAny;
 
-use crate::cmd::{attack, certify, eval};
+use crate::cmd::{attack, certify, eval, smooth};
 use crate::fail::Usage;
 use crate::fields::{elements, fields};
 use crate::rows_file::Line;
@@ -52,11 +52,12 @@ pub fn tally(head: &str) -> Result<Box<dyn Tally>> {
         Some("certify") => Box::new(certify::Certified::new(head)?),
         Some("attack") => Box::new(attack::Attacked::new(head)?),
         Some("eval") => Box::new(eval::Evaluated::new(head)?),
+        Some("smooth") => Box::new(smooth::Smoothed::new(head)?),
         other => {
             let verb = other.unwrap_or("a verb that its head does not name");
             return Err(Usage::error(
                 format!("these are rows of {verb}"),
-                "give rows of certify, attack or eval",
+                "give rows of certify, attack, eval or smooth",
             ));
         }
     })

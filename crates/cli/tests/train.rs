@@ -439,3 +439,34 @@ fn a_program_without_a_graphics_card_says_so() {
         assert!(message.contains(words) && !run.exists(), "{message}");
     }
 }
+
+#[test]
+fn a_run_keeps_away_from_the_data_and_from_other_networks() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = data(dir.path());
+    let run = dir.path().join("run").to_str().unwrap().to_owned();
+    let refused = |out: &str, more: &[&str]| {
+        let arguments = ["train", "--data", &data, "--out", out];
+        let output = certiseg(&[&arguments[..], &SETTINGS, more].concat());
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let message = refused(&data, &[]);
+    assert!(message.contains("is the folder of the data"), "{message}");
+    stdout(
+        &[
+            &["train", "--data", &data, "--out", &run, "--set", "epochs=1"],
+            &SETTINGS[..],
+        ]
+        .concat(),
+    );
+    let checkpoint = format!("{run}/checkpoint.safetensors");
+    let message = refused(
+        &format!("{run}2"),
+        &["--from", &checkpoint, "--set", "network.size=s"],
+    );
+    assert!(
+        message.contains("holds another network") && message.contains("config.toml"),
+        "{message}"
+    );
+}

@@ -1,9 +1,13 @@
 //! Everything that can go wrong in this crate: what was got, what was expected; [`Error::hint`] is the way out.
 
 mod hint;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::path::PathBuf;
+
+use crate::smooth::canary::Entered;
 
 /// Result of the fallible functions of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -325,6 +329,20 @@ pub enum Error {
         /// The shape expected.
         expected: String,
     },
+    /// A number of an array that is not what it should be.
+    #[error("array {name:?} of {path:?} has {value} at {at:?}, expected {expected}")]
+    ArrayValue {
+        /// The archive.
+        path: PathBuf,
+        /// The array.
+        name: &'static str,
+        /// The place of the first such number.
+        at: Vec<usize>,
+        /// What is there.
+        value: i128,
+        /// What should be.
+        expected: &'static str,
+    },
     /// A label that is no class.
     #[error(
         "image {image} of {path:?} has the label {value} at row {row}, column {column}, expected a class below {classes} or the ignore value {ignore}"
@@ -463,6 +481,53 @@ pub enum Error {
         /// What it said.
         reason: String,
     },
+    /// Two samples or views enter the network with the same numbers.
+    #[error(
+        "samples {} and {} (views {} and {}) enter the network alike, expected noise of its own for each",
+        first.sample, second.sample, first.view, second.view
+    )]
+    SameInput {
+        /// The one that came first.
+        first: Entered,
+        /// The other.
+        second: Entered,
+    },
+    /// Noise that is not that of its law.
+    #[error(
+        "the noise of sample {sample} has the {what} {got}, expected {expected} within {slack}"
+    )]
+    NoiseMoment {
+        /// The sample.
+        sample: u32,
+        /// `mean` or `variance`.
+        what: &'static str,
+        /// Its own.
+        got: f64,
+        /// That of the law.
+        expected: f64,
+        /// Six standard errors.
+        slack: f64,
+    },
+    /// A stored sampling of something else.
+    #[error("the stored samples have the {field} {got}, expected {expected}")]
+    OtherSampling {
+        /// What differs.
+        field: &'static str,
+        /// That of the file.
+        got: String,
+        /// That of this run.
+        expected: String,
+    },
+    /// Two images whose noise would be the same.
+    #[error(
+        "the names {first} and {second} give the same number, expected noise of its own for each image"
+    )]
+    SameNumber {
+        /// The first image.
+        first: String,
+        /// The second.
+        second: String,
+    },
     /// The judge refused.
     #[error(transparent)]
     Cert(#[from] certiseg_cert::Error),
@@ -520,44 +585,4 @@ fn listed(paths: &[PathBuf]) -> String {
         .map(|path| format!("{path:?}"))
         .collect::<Vec<_>>()
         .join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_names_both_sides_and_a_hint_the_way_out() {
-        let error = Error::MaskSize {
-            id: "a".into(),
-            got: [2, 3],
-            expected: [4, 5],
-        };
-        assert_eq!(
-            error.to_string(),
-            "mask of a is 2x3, its image is 4x5 (height x width)"
-        );
-        assert_eq!(
-            error.hint().unwrap(),
-            "make the mask from the very image file, before any resizing"
-        );
-        let error = Error::MissingSplit {
-            split: "val".into(),
-            looked: vec!["a/val.txt".into(), "val.txt".into()],
-        };
-        assert_eq!(
-            error.to_string(),
-            r#"no split "val": looked for "a/val.txt", "val.txt""#
-        );
-        assert!(error.hint().unwrap().contains("val.txt"));
-    }
-
-    #[test]
-    fn a_message_that_says_it_all_has_no_hint() {
-        let error = Error::setting("height", "0", "at least 1");
-        assert_eq!(
-            (error.to_string().as_str(), error.hint()),
-            ("height is 0, expected at least 1", None)
-        );
-    }
 }

@@ -30,7 +30,9 @@ pub mod parts;
 pub mod profile;
 pub mod rng;
 pub mod rounding;
+pub mod smooth;
 pub mod summary;
+pub mod toy;
 pub mod train;
 mod unet;
 

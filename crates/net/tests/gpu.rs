@@ -1,5 +1,5 @@
 //! A graphics card gives what the processor gives, up to the order of sums. Runs in a build with the feature
-//! `gpu` or `cuda`, where there is a card (Mesa's software Vulkan is one); elsewhere it says that it skips.
+//! `gpu` or `cuda`, where there is a card (SwiftShader, which a processor plays, is one); elsewhere it says that it skips.
 #![cfg(any(feature = "gpu", feature = "cuda"))]
 
 use std::ops::ControlFlow;
@@ -61,8 +61,9 @@ fn trained(compute: &Compute, block: Block) -> (Vec<(f64, f64)>, State) {
 
 /// Sums of up to 32·32·4·64 products in f32, in another order.
 const ORDER_OF_SUMS: f64 = 1e-4;
-/// AdamW divides by the root of a gradient's square: rounding of small gradients is enlarged. In units of the rate.
-const AFTER_ADAMW: f32 = 0.5;
+/// AdamW divides by the root of a gradient's square: where rounding decides the sign of a tiny gradient, a step differs by
+/// twice the rate. So few do that the root mean square stays below this part of the rate.
+const AFTER_ADAMW: f64 = 0.1;
 
 #[test]
 fn a_training_on_the_card_is_that_on_the_processor() {
@@ -77,13 +78,19 @@ fn a_training_on_the_card_is_that_on_the_processor() {
         println!("{block:?}: loss and gradient {first:?} here, {other_first:?} there");
         assert!(apart(first.0, other_first.0) < ORDER_OF_SUMS);
         assert!(apart(first.1, other_first.1) < ORDER_OF_SUMS);
-        let mut most = 0f32;
+        let (mut squares, mut count, mut most) = (0.0, 0, 0f32);
         for (name, values) in &state.parameters.raw {
-            let pairs = values.iter().zip(&other.parameters.raw[name]);
-            most = pairs.map(|(a, b)| (a - b).abs()).fold(most, f32::max);
+            for (a, b) in values.iter().zip(&other.parameters.raw[name]) {
+                squares += f64::from(a - b).powi(2);
+                most = most.max((a - b).abs());
+            }
+            count += values.len();
         }
-        println!("{block:?}: parameters differ by at most {most:e} after 3 steps of 1e-3");
-        assert!(most < 3.0 * 1e-3 * AFTER_ADAMW);
+        let apart = (squares / count as f64).sqrt();
+        println!(
+            "{block:?}: {count} parameters differ by {apart:e} (root mean square) and {most:e} at most after 3 steps of 1e-3"
+        );
+        assert!(apart < 3.0 * 1e-3 * AFTER_ADAMW);
         // what is certified is baked and evaluated here in both cases
         other.bake().unwrap().audit(32, 32).unwrap();
     }

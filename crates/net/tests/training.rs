@@ -4,12 +4,12 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use certiseg_net::architecture::{Architecture, Centering, Size};
+use certiseg_net::architecture::{Architecture, Centering, Kernels, Size};
 use certiseg_net::checkpoint::{load_training, save_training};
 use certiseg_net::data::{Augment, Pictures, Sample, shapes};
 use certiseg_net::device::Compute;
 use certiseg_net::evaluate::Measure;
-use certiseg_net::loss::Loss;
+use certiseg_net::loss::{Consistency, Loss};
 use certiseg_net::train::{End, Event, Mixed, State, Train, Validation, train};
 
 const CPU: &Compute = &Compute::Cpu;
@@ -509,4 +509,65 @@ fn training_lowers_the_loss() {
     );
     assert_eq!(ended.unwrap(), End::Done);
     assert!(losses[3] < losses[0], "{losses:?}");
+}
+
+/// The twin that smoothing is compared with: no constraint, noise, copies that shall agree.
+#[test]
+fn an_unconstrained_network_learns_from_noisy_copies_and_resumes() {
+    let (settings, samples) = tiny(4);
+    let settings = Train {
+        batch: 2,
+        accumulate: 2,
+        loss: Loss::CrossEntropy { temperature: 1.0 },
+        consistency: Some(Consistency::default()),
+        network: Architecture {
+            kernels: Kernels::Unconstrained,
+            ..settings.network
+        },
+        ..settings
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("checkpoint.safetensors");
+    let mut unbroken = State::start(settings.clone()).unwrap();
+    let mut losses = Vec::new();
+    let mut steps = 0;
+    train(
+        &mut unbroken,
+        &kept(&samples),
+        &some(&samples, 0),
+        CPU,
+        &mut |state, event| {
+            match event {
+                Event::Epoch { loss, .. } => losses.push(loss.unwrap()),
+                Event::Step { .. } => {
+                    steps += 1;
+                    // in the middle of an epoch
+                    if steps == 4 {
+                        save_training(&path, state).unwrap();
+                    }
+                }
+            }
+            ControlFlow::Continue(())
+        },
+    )
+    .unwrap();
+    assert!(losses[3] < losses[0], "{losses:?}");
+    let mut resumed = load_training(&path).unwrap();
+    assert_eq!(resumed.settings.consistency, settings.consistency);
+    let go = &mut |_: &State, _| ControlFlow::Continue(());
+    train(&mut resumed, &kept(&samples), &some(&samples, 0), CPU, go).unwrap();
+    assert_eq!(resumed.parameters, unbroken.parameters);
+
+    // another number of copies is another training
+    let three = Consistency {
+        copies: 3,
+        ..Consistency::default()
+    };
+    let mut other = State::start(Train {
+        consistency: Some(three),
+        epochs: 1,
+        ..settings
+    })
+    .unwrap();
+    train(&mut other, &kept(&samples), &some(&samples, 0), CPU, go).unwrap();
 }

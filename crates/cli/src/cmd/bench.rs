@@ -259,7 +259,7 @@ fn rate(cost: &Cost) -> Option<f64> {
 }
 
 /// Largest resident memory of this process so far, in MB of 10^6 bytes, where /proc tells.
-fn peak_memory() -> Option<f64> {
+pub fn peak_memory() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status
         .lines()

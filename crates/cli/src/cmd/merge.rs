@@ -178,7 +178,7 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
         )),
         None => Err(Usage::error(
             format!("no rows in {}", path.display()),
-            "give folders that were --out of certify, attack or eval",
+            "give folders that were --out of certify, attack, eval or smooth",
         )),
     }
 }

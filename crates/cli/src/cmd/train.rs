@@ -79,7 +79,9 @@ impl Train {
             }
             (None, Some(out)) => {
                 RunFolder::check_new(out)?;
-                (self.start()?, out.clone())
+                let state = self.start()?;
+                check_apart(out, &state.settings.data.dir)?;
+                (state, out.clone())
             }
             (None, None) => return Err(Usage::error("no run folder", "give --out DIR")),
         };
@@ -111,7 +113,14 @@ impl Train {
         let settings = self.settings()?;
         match &self.from {
             None => Ok(State::start(settings)?),
-            Some(from) => Ok(State::start_from(settings, &load_training(from)?)?),
+            Some(from) => {
+                let other = load_training(from)?;
+                State::start_from(settings, &other).map_err(|error| {
+                    let message = format!("{} holds another network: {error}", from.display());
+                    let hint = "give the [network] settings it was trained with; config.toml of its run has them";
+                    Usage::error(message, hint)
+                })
+            }
         }
     }
 
@@ -152,6 +161,20 @@ fn check_there(data: &Path) -> Result<()> {
         false => "bring it back, or begin anew",
     };
     Err(Usage::error(message, hint))
+}
+
+/// Refuses to write a run among the pictures.
+fn check_apart(out: &Path, data: &Path) -> Result<()> {
+    match (out.canonicalize(), data.canonicalize()) {
+        (Ok(out), Ok(data)) if out == data => {
+            let message = format!("--out {} is the folder of the data", out.display());
+            Err(Usage::error(
+                message,
+                "name a folder of its own for the run",
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The pictures of a split, which may keep so many quarters of the memory, and what they are known

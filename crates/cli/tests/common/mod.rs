@@ -1,8 +1,10 @@
 //! What the tests of the command line share.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod smooth;
+
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -132,10 +134,29 @@ impl Npz {
     }
 }
 
+/// Writes arrays: name, type, shape and bytes of each.
+pub fn save(path: &Path, arrays: &[(&str, &str, &[u64], &[u8])]) {
+    let mut zip = ZipWriter::new(fs::File::create(path).unwrap());
+    for (name, kind, shape, bytes) in arrays {
+        array(&mut zip, name, kind, shape, bytes);
+    }
+    zip.finish().unwrap();
+}
+
+/// The bytes of an array of a file, without its header.
+pub fn bytes_of(path: &Path, name: &str) -> Vec<u8> {
+    let mut zip = zip::ZipArchive::new(fs::File::open(path).unwrap()).unwrap();
+    let mut bytes = Vec::new();
+    let mut entry = zip.by_name(&format!("{name}.npy")).unwrap();
+    entry.read_to_end(&mut bytes).unwrap();
+    let header = usize::from(bytes[8]) + 256 * usize::from(bytes[9]);
+    bytes.split_off(10 + header)
+}
+
 /// One array as NumPy stores it, format version 1.0.
 fn array(zip: &mut ZipWriter<fs::File>, name: &str, kind: &str, shape: &[u64], bytes: &[u8]) {
-    let shape: Vec<String> = shape.iter().map(u64::to_string).collect();
-    let shape = shape.join(", ");
+    // a single side needs its comma
+    let shape: String = shape.iter().map(|side| format!("{side},")).collect();
     let header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({shape}), }}");
     // magic, version, length and header fill a multiple of 64 bytes
     let padded = (10 + header.len() + 1).next_multiple_of(64) - 10;

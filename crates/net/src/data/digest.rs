@@ -50,7 +50,7 @@ fn of_file(path: &Path) -> Result<[u8; 32]> {
     Ok(hash.finalize().into())
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

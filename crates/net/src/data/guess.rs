@@ -35,7 +35,14 @@ pub fn guess(dir: &Path) -> Result<Guess> {
             fitting.push(Guess { layout, why });
         }
     }
-    if fitting.is_empty() && !dir.join("images").is_dir() {
+    // `Images/` beside `Masks/` is no split: names count letter by letter
+    let meant = |folder: &PathBuf| {
+        let name = folder.file_name().unwrap_or_default();
+        ["images", "masks"]
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known))
+    };
+    if fitting.is_empty() && !here.folders.iter().any(meant) {
         let bare = |folder: &PathBuf| Folder::read(folder, "", false).map(|f| f.pictures.len());
         let inside = here.folders.iter().map(bare).sum::<Result<usize>>()?;
         let (layout, count) = (Layout::Images, here.pictures.len());
@@ -272,6 +279,8 @@ mod tests {
             )
         );
         assert!(error.hint().is_some());
+        let error = guess(tree(&[("Images/a.png", b""), ("Masks/a.png", b"")]).path()).unwrap_err();
+        assert!(error.to_string().contains("Images/, Masks/"), "{error}");
         let error = guess(tree(&[("notes.txt", b"")]).path()).unwrap_err();
         assert!(error.to_string().contains("no folder and no picture"));
         assert!(matches!(

@@ -7,27 +7,23 @@ use certiseg_cert::ClassHead;
 
 use super::npy::Kind;
 use super::npz::Archive;
-use crate::{Error, Result};
+use crate::Result;
 
 const WEIGHT: &str = "weight";
 
 /// Reads a head. Its numbers must be f32 values, exactly: a rounded row is another head.
 ///
 /// # Errors
-/// Those of the archive, [`Error::MissingArray`], [`Error::ArrayShape`], [`Error::ArrayType`],
-/// [`Error::Cert`].
+/// Those of the archive, [`Error::MissingArray`], [`Error::ArrayShape`], [`Error::ArrayType`], [`Error::Cert`].
+///
+/// [`Error::MissingArray`]: crate::Error::MissingArray
+/// [`Error::ArrayShape`]: crate::Error::ArrayShape
+/// [`Error::ArrayType`]: crate::Error::ArrayType
+/// [`Error::Cert`]: crate::Error::Cert
 pub fn read_head(path: &Path) -> Result<ClassHead> {
     let mut archive = Archive::open(path)?;
     let Some(mut weight) = archive.array(WEIGHT)? else {
-        let names = archive.names()?;
-        return Err(Error::MissingArray {
-            path: path.into(),
-            name: WEIGHT,
-            found: match names.is_empty() {
-                true => "none".into(),
-                false => names.join(", "),
-            },
-        });
+        return Err(archive.missing(WEIGHT)?);
     };
     let (classes, features) = match weight.shape[..] {
         [classes, features] | [classes, features, 1, 1] => (classes, features),
@@ -60,6 +56,7 @@ mod tests {
     use super::super::npy::tests::npy;
     use super::super::npz::tests::save;
     use super::*;
+    use crate::Error;
     use zip::CompressionMethod::Stored;
 
     fn read(descr: &str, shape: &str, bytes: &[u8]) -> Result<ClassHead> {

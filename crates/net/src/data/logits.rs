@@ -48,17 +48,7 @@ impl LogitsFile {
     pub fn open(path: &Path, ignore: i64) -> Result<Self> {
         let mut archive = Archive::open(path)?;
         let Some(logits) = archive.array(LOGITS)? else {
-            let names = archive.names()?;
-            let found = if names.is_empty() {
-                "none".into()
-            } else {
-                names.join(", ")
-            };
-            return Err(Error::MissingArray {
-                path: path.into(),
-                name: LOGITS,
-                found,
-            });
+            return Err(archive.missing(LOGITS)?);
         };
         let &[images, classes, height, width] = &logits.shape[..] else {
             return Err(logits.wrong_shape("(images, classes, height, width)"));

@@ -9,7 +9,7 @@ use zip::{CompressionMethod, ZipWriter};
 use crate::checkpoint::write_whole;
 use crate::{Error, Result};
 
-/// The numbers of a map (height, width).
+/// The numbers of a map.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Map {
     /// Classes.
@@ -18,6 +18,10 @@ pub enum Map {
     Places(Vec<u32>),
     /// Radii and budgets.
     Floats(Vec<f32>),
+    /// Classes, and -1 where there is none.
+    Signed(Vec<i16>),
+    /// Logarithms of p-values.
+    Doubles(Vec<f64>),
 }
 
 impl Map {
@@ -26,13 +30,14 @@ impl Map {
             Map::Bytes(values) => ("|u1", values.clone()),
             Map::Places(values) => ("<u4", values.iter().flat_map(|v| v.to_le_bytes()).collect()),
             Map::Floats(values) => ("<f4", values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            Map::Signed(values) => ("<i2", values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            Map::Doubles(values) => ("<f8", values.iter().flat_map(|v| v.to_le_bytes()).collect()),
         };
-        let sides = shape.iter().map(|side| format!("{side}, "));
-        let shape: String = sides.collect();
-        let header = format!(
-            "{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}), }}",
-            shape.strip_suffix(' ').unwrap_or_default()
-        );
+        // one side needs its comma
+        let shape: String = shape.iter().map(|side| format!("{side}, ")).collect();
+        let shape = shape.trim_end();
+        let header =
+            format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape}), }}");
         // magic, version and length take 10 bytes; all of it fills multiples of 64
         let padded = (header.len() + 11).next_multiple_of(64) - 11;
         let mut file = b"\x93NUMPY\x01\0".to_vec();
@@ -43,12 +48,12 @@ impl Map {
     }
 }
 
-/// Writes maps under their names, deflated, whole or not at all.
+/// Writes maps of one shape, (height, width) or (pixels), under their names, deflated, whole or not at all.
 ///
 /// # Errors
 /// [`Error::Write`].
-pub fn write_maps(path: &Path, size: [usize; 2], maps: &[(String, Map)]) -> Result<()> {
-    let arrays = maps.iter().map(|(name, map)| (&**name, &size[..], map));
+pub fn write_maps(path: &Path, shape: &[usize], maps: &[(String, Map)]) -> Result<()> {
+    let arrays = maps.iter().map(|(name, map)| (&**name, shape, map));
     write_arrays(path, &arrays.collect::<Vec<_>>())
 }
 
@@ -97,7 +102,7 @@ mod tests {
                 Map::Places(vec![0, 1, u32::MAX, 3, 4, 5]),
             ),
         ];
-        write_maps(&path, [2, 3], &maps).unwrap();
+        write_maps(&path, &[2, 3], &maps).unwrap();
         let mut archive = Archive::open(&path).unwrap();
         assert_eq!(archive.names().unwrap(), ["prediction", "radius", "rank"]);
         let mut take = |name| {
@@ -111,6 +116,17 @@ mod tests {
         let radii = [0.1, f32::INFINITY, 0.0, 1.0, 2.0, 3.0].map(f32::to_le_bytes);
         assert_eq!(take("radius"), radii.concat());
         assert_eq!(take("rank")[8..12], [255; 4]);
+        let flat = [
+            ("classes".to_owned(), Map::Signed(vec![-1, 253])),
+            ("ln_p".to_owned(), Map::Doubles(vec![-1005.0, 0.0])),
+        ];
+        write_maps(&path, &[2], &flat).unwrap();
+        let mut archive = Archive::open(&path).unwrap();
+        let mut classes = archive.array("classes").unwrap().unwrap();
+        assert_eq!(classes.shape, [2]);
+        assert_eq!(classes.take(2).unwrap(), [255, 255, 253, 0]);
+        let mut ln_p = archive.array("ln_p").unwrap().unwrap();
+        assert_eq!(ln_p.take(1).unwrap(), (-1005f64).to_le_bytes());
         // NumPy wants the numbers at a multiple of 64
         assert_eq!((maps[1].1.npy(&[2, 3]).len() - 24) % 64, 0);
     }

@@ -1,7 +1,7 @@
 //! Pictures with masks: where they lie ([`list()`]), read at one size ([`load()`], [`Pictures`]), changed at random
 //! ([`Augment`]), in batches that are made ahead of use ([`Batches`]), invented ([`shapes()`]); what a data set is and
 //! what is wrong with it ([`guess()`], [`catalogue()`], [`survey()`]); and logits that another program computed
-//! ([`LogitsFile`]).
+//! ([`LogitsFile`]), or label maps under noise ([`LabelMaps`]) and votes ([`VoteFile`]).
 
 mod affine;
 mod ahead;
@@ -18,6 +18,8 @@ mod files;
 mod finding;
 mod guess;
 mod head;
+mod integers;
+mod label_maps;
 mod layout;
 mod listing;
 mod load;
@@ -31,6 +33,7 @@ mod resize;
 mod samples;
 pub mod shapes;
 mod survey;
+mod vote_file;
 
 pub use ahead::Ahead;
 pub use attacked::{read_attacked, write_attacked};
@@ -41,19 +44,23 @@ pub use classes::Classes;
 pub use colours::Colours;
 pub use decode::{Care, Oddity};
 pub use digest::digest;
+pub(crate) use digest::hex;
 pub use finding::{Finding, Kind, Level};
 pub use guess::{Guess, guess};
 pub use head::read_head;
+pub use label_maps::{LabelMaps, read_labels};
 pub use layout::Layout;
 pub use listing::{Entry, list};
 pub use load::{LoadSettings, load, open};
 pub use logits::{LogitsFile, LogitsImage};
 pub use maps::{Map, write_maps};
 pub use mask::MaskRule;
+pub use npz::checksums;
 pub use pictures::Pictures;
 pub use resize::{Filter, resize};
 pub use shapes::shapes;
 pub use survey::{ClassCount, Sizes, SplitCount, Survey, survey};
+pub use vote_file::VoteFile;
 
 /// The label of pixels that belong to no class: never trained on, never counted.
 pub const VOID: u8 = 255;
@@ -81,7 +88,7 @@ impl Sample {
 }
 
 /// The one rule from a byte to [0, 1]: divided by 255.
-static UNIT: [f32; 256] = {
+pub(crate) static UNIT: [f32; 256] = {
     let mut unit = [0.0; 256];
     let mut value = 0;
     while value < 256 {

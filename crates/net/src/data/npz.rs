@@ -12,6 +12,14 @@ use zip::{CompressionMethod, ZipArchive};
 use super::npy::{Fault, Number, read_header};
 use crate::{Error, Result};
 
+/// Name, size and checksum of every array of an archive, as it states them.
+///
+/// # Errors
+/// [`Error::Unreadable`], [`Error::NotNpz`].
+pub fn checksums(path: &Path) -> Result<String> {
+    Archive::open(path)?.checksums()
+}
+
 /// The directory of an archive.
 pub(super) struct Archive {
     path: PathBuf,
@@ -58,6 +66,20 @@ impl Archive {
             all += &format!("{name:?} {} {:08x}\n", entry.size(), entry.crc32());
         }
         Ok(all)
+    }
+
+    /// The error that there is no array called `name`.
+    pub(super) fn missing(&self, name: &'static str) -> Result<Error> {
+        let names = self.names()?;
+        let found = match names.is_empty() {
+            true => "none".into(),
+            false => names.join(", "),
+        };
+        Ok(Error::MissingArray {
+            path: self.path.clone(),
+            name,
+            found,
+        })
     }
 
     /// The array called `name` at its first number, `None` if there is none.
@@ -151,6 +173,24 @@ impl Array {
             path: self.path.clone(),
             name: self.name,
             got: self.number.name(),
+            expected,
+        }
+    }
+
+    /// The error that its number of this place, counted through the array, is not as `expected`.
+    pub(super) fn wrong_value(&self, place: usize, value: i128, expected: &'static str) -> Error {
+        let mut left = place;
+        let mut at: Vec<usize> = Vec::new();
+        for side in self.shape.iter().rev() {
+            at.push(left % side.max(&1));
+            left /= side.max(&1);
+        }
+        at.reverse();
+        Error::ArrayValue {
+            path: self.path.clone(),
+            name: self.name,
+            at,
+            value,
             expected,
         }
     }

@@ -6,17 +6,21 @@ impl Error {
     /// What the user can do about it, a sentence without a full stop, where there is more to say than the message says.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
+            Error::MissingFolder { looked, .. } if looked.iter().any(|path| path.ends_with("SegmentationClassContext")) => "Pascal Context comes as one annotation file: write its masks with the Detail API, as PNGs of 0 (void) to 59, into that folder".into(),
             Error::MissingFolder { .. } => "give the folder that holds it, or another layout; certiseg data info DIR says which fits".into(),
             Error::UnknownLayout { .. } => "give the folder that holds it, or call the folders images and masks".into(),
             Error::AmbiguousLayout { .. } => "name one with --layout".into(),
             Error::MissingSplit { split, .. } => {
                 format!("write one image name per line into {split}.txt, or name no split to take all images")
             }
+            Error::Empty { path } if path.extension().is_some_and(|e| e == "txt") => "write one image name per line".into(),
             Error::Empty { .. } => "images end in .png, .jpg or .jpeg; sub-folders of images/ are splits: name one".into(),
+            Error::ClassList { .. } => r#"it looks like {"num_classes": 2, "names": ["road", "car"], "ignore_index": 255}"#.into(),
             Error::SameStem { .. } => "remove or rename one of them".into(),
             Error::MissingMask { id, .. } => format!("add a mask called {id}, or list the images that have one in a split list"),
             Error::Truncated { .. } => "copy or download the file again".into(),
             Error::WrongExtension { .. } => "rename the file".into(),
+            Error::NotAnImage { content: "empty", .. } => "copy or download the file again".into(),
             Error::NotAnImage { .. } => "convert it to PNG".into(),
             Error::SixteenBit { .. } => "save class indices; of Cityscapes take labelIds, not instanceIds".into(),
             Error::Alpha { .. } => "paint it on the background of your choice and save it as RGB".into(),
@@ -29,7 +33,10 @@ impl Error {
             Error::MaskSize { .. } => "make the mask from the very image file, before any resizing".into(),
             Error::MaskValue { .. } => "check the number of classes, the ignore value, and that the mask holds indices, not colours".into(),
             Error::MissingArray { name, .. } => format!("save it under that name: numpy.savez(file, {name}=...)"),
+            Error::NotNpz { .. } => "write it with numpy.savez or numpy.savez_compressed".into(),
+            Error::ArrayShape { name, .. } => format!("reshape it in numpy before saving: {name}.reshape(...)"),
             Error::ArrayType { name, .. } => format!("convert it in numpy before saving: {name}.astype(...)"),
+            Error::ArrayValue { .. } => "number classes from 0; 254 and 255 stand for abstained and ignored, and the label of pixels that do not count is named by --ignore".into(),
             Error::FortranOrder { name, .. } => format!("save numpy.ascontiguousarray({name})"),
             Error::LabelValue { .. } => "name the value that marks unlabelled pixels, for example --ignore -1".into(),
             Error::Unsupported { hint, .. } => hint.clone(),
@@ -40,10 +47,71 @@ impl Error {
             Error::NotACheckpoint { .. } => "copy the file again, or train anew".into(),
             Error::Tensor { .. } => "write the file again: weights are named, finite F32 tensors of the shapes that the layers say".into(),
             Error::Format { .. } => "use the version of this program that wrote it".into(),
+            Error::SameInput { .. } => "use none of these votes: a draw is repeated somewhere before the network, or the noise is too small to be seen".into(),
+            Error::NoiseMoment { .. } => "use none of these votes: noise is added in [0, 1] units, before any resizing and normalisation".into(),
+            Error::OtherSampling { .. } => "go on with the picture, model, noise and seed that it began with, or remove the file".into(),
+            Error::SameNumber { .. } => "rename one of them".into(),
             Error::Panic { .. } => "this is a mistake in certiseg, not in the data; report it with all that was printed".into(),
             Error::File { source, .. } => return source.hint(),
             _ => return None,
         };
         Some(hint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_fit_what_is_wrong() {
+        let cases = [
+            (
+                Error::Empty {
+                    path: "d/train.txt".into(),
+                },
+                "one image name per line",
+            ),
+            (
+                Error::Empty {
+                    path: "d/images".into(),
+                },
+                ".jpeg",
+            ),
+            (
+                Error::NotAnImage {
+                    path: "a.png".into(),
+                    content: "empty",
+                },
+                "copy or download",
+            ),
+            (
+                Error::NotAnImage {
+                    path: "a.png".into(),
+                    content: "GIF",
+                },
+                "convert",
+            ),
+            (
+                Error::MissingFolder {
+                    layout: "context",
+                    dir: "d".into(),
+                    looked: vec!["d/SegmentationClassContext".into()],
+                },
+                "Detail API",
+            ),
+            (
+                Error::MissingFolder {
+                    layout: "voc",
+                    dir: "d".into(),
+                    looked: vec!["d/JPEGImages".into()],
+                },
+                "another layout",
+            ),
+        ];
+        for (error, expected) in cases {
+            let hint = error.hint().unwrap();
+            assert!(hint.contains(expected), "{error}: {hint}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 use burn::tensor::Tensor;
 
+mod consistency;
 mod entropy;
 mod hinge;
 mod radius;
@@ -13,6 +14,7 @@ mod targets;
 #[cfg(test)]
 mod tests;
 
+pub use consistency::Consistency;
 pub use settings::Loss;
 pub use targets::{Pairs, Targets};
 

@@ -8,7 +8,7 @@ use crate::architecture::Architecture;
 use crate::data::{Augment, Filter, Layout};
 use crate::error::{Error, Result};
 use crate::evaluate::Measure;
-use crate::loss::Loss;
+use crate::loss::{Consistency, Loss};
 use crate::node::{check_nodes, check_size};
 use crate::optimizer::AdamW;
 
@@ -124,6 +124,9 @@ pub struct Train {
     pub class_weights: Vec<f32>,
     /// Losses added to it.
     pub mix: Vec<Mixed>,
+    /// Noisy copies of each picture and what makes them agree; none without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consistency: Option<Consistency>,
     /// Share of the old value in the running mean of centering, per step.
     pub mean_decay: f32,
     /// The pictures.
@@ -154,6 +157,7 @@ impl Default for Train {
             loss: Loss::default(),
             class_weights: Vec::new(),
             mix: Vec::new(),
+            consistency: None,
             mean_decay: 0.9,
             data: TrainingData::default(),
             validation: Validation::default(),
@@ -204,6 +208,12 @@ impl Train {
         }
         self.check_classes()?;
         self.augment.check()?;
+        if let Some(consistency) = &self.consistency {
+            consistency.check()?;
+            let noise = self.augment.noise;
+            let expected = "0 with consistency: its copies have noise of their own";
+            require(noise == 0.0, "augment.noise", noise, expected)?;
+        }
         let (padding, side) = (self.augment.crop_padding, self.height.min(self.width));
         let expected = format!("at most half of the shorter side, {}", side / 2);
         require(
@@ -339,6 +349,17 @@ mod tests {
             loss: Loss::default(),
         };
         assert_eq!(refused(|s| s.mix = vec![no_weight.clone()]), "mix.weight");
+        let copies = Consistency {
+            copies: 1,
+            ..Consistency::default()
+        };
+        let refused_by = refused(|s| s.consistency = Some(copies));
+        assert_eq!(refused_by, "consistency.copies");
+        let twice = refused(|s| {
+            s.consistency = Some(Consistency::default());
+            s.augment.noise = 0.25;
+        });
+        assert_eq!(twice, "augment.noise");
         assert_eq!(refused(|s| s.class_weights = vec![1.0]), "class_weights");
         assert_eq!(refused(|s| s.class_weights = vec![0.0; 2]), "class_weights");
     }

@@ -52,11 +52,12 @@ impl State {
             return Err(self.diverged(f64::NAN));
         }
         let (mut value, mut sums) = (0.0, Values::new());
-        for (batch, targets) in counted {
+        for (part, (batch, targets)) in counted.into_iter().enumerate() {
             if targets.is_void() {
                 continue;
             }
-            let (loss, gradients) = self.batch(nodes, &settings, &effective, batch, &targets)?;
+            let (loss, gradients) =
+                self.batch(nodes, &settings, &effective, (batch, part), &targets)?;
             // the mean over the counted pixels of all batches
             let share = targets.weight() / total;
             value += share * loss;
@@ -78,13 +79,13 @@ impl State {
         }))
     }
 
-    /// Loss of a batch and its gradients in the effective tensors.
+    /// Loss of a batch, which is one part of a step, and its gradients in the effective tensors.
     fn batch(
         &mut self,
         nodes: &[Node],
         settings: &Train,
         effective: &Effective,
-        batch: &Batch,
+        (batch, part): (&Batch, usize),
         targets: &Targets,
     ) -> Result<(f64, Values)> {
         let device = targets.device();
@@ -93,7 +94,15 @@ impl State {
         let weights = Weights::new(nodes, &effective.tensors, &device, DType::F32, |x| {
             x.require_grad()
         });
-        let data = TensorData::new(batch.images.clone(), [count, 3, height, width]);
+        let (images, count) = match &settings.consistency {
+            None => (batch.images.clone(), count),
+            Some(consistency) => {
+                let key = [self.moments.steps, part as u64];
+                let copies = consistency.copies_of(&batch.images, settings.seed, key);
+                (copies, consistency.copies * count)
+            }
+        };
+        let data = TensorData::new(images, [count, 3, height, width]);
         let images = Tensor::from_data(data, on(&device, DType::F32));
 
         // the first batch sets the running statistics, later ones move them, and those of another
@@ -134,7 +143,7 @@ impl State {
     }
 }
 
-/// The main loss and those that are added to it.
+/// The main loss and those that are added to it; of noisy copies their mean, and what makes them agree.
 fn objective(
     nodes: &[Node],
     settings: &Train,
@@ -149,11 +158,23 @@ fn objective(
         true => pairs(nodes, &effective.tensors, settings.network.classes)?,
         false => Pairs::even(settings.network.classes, 1.0)?,
     };
-    let main = settings.loss.of(logits.clone(), targets, &pairs);
-    Ok(mixed().fold(main, |sum, mixed| {
-        let loss = mixed.loss.of(logits.clone(), targets, &pairs);
-        sum + loss.mul_scalar(mixed.weight)
-    }))
+    let of = |logits: Tensor<4>| {
+        let main = settings.loss.of(logits.clone(), targets, &pairs);
+        mixed().fold(main, |sum, mixed| {
+            let loss = mixed.loss.of(logits.clone(), targets, &pairs);
+            sum + loss.mul_scalar(mixed.weight)
+        })
+    };
+    let Some(consistency) = &settings.consistency else {
+        return Ok(of(logits));
+    };
+    let copies = logits.chunk(consistency.copies, 0);
+    let temperature = settings.loss.temperature().unwrap_or(1.0);
+    let agree = consistency.of(&copies, targets, temperature);
+    let share = 1.0 / consistency.copies as f64;
+    Ok(copies
+        .into_iter()
+        .fold(agree, |sum, copy| sum + of(copy).mul_scalar(share)))
 }
 
 /// Adds gradients times a share; a first share of 1 is taken as it is.

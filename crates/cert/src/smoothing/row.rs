@@ -1,0 +1,428 @@
+//! What a report must carry, one JSON object a line, and the sentence it prints.
+
+use serde::{Deserialize, Serialize};
+
+use super::abstention::{AbstentionCounts, AbstentionFigures, Abstentions};
+use super::boundary::BoundarySplit;
+use super::correction::Correction;
+use super::guess::ABSTAIN;
+use super::hierarchy::Levels;
+use super::law::{Law, Promise};
+use super::radius::{RadiusPoint, RadiusTable};
+use super::verdict::{Decision, Procedure, Stage};
+use crate::error::Result;
+use crate::share::f32_down;
+use crate::{Norm, Share};
+
+/// Marks a row line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum SmoothKind {
+    #[default]
+    Smooth,
+}
+
+/// Which components are tested: N of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Family {
+    /// All.
+    All,
+    /// Those whose label is not ignored: for metrics only.
+    NotIgnored,
+    /// Those that the samples that choose, and nothing else, picked.
+    Screened,
+}
+
+/// Whether the statement holds in floating point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FloatingPoint {
+    /// Noise on the grid of the picture: the noise is exact, the network is the program.
+    Covered,
+    /// Up to rounding.
+    Modulo,
+}
+
+/// Whether any two inputs of the network were equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Canary {
+    /// Looked for, and none were.
+    NoDuplicates,
+    /// Not looked for: votes from elsewhere.
+    NotRun,
+}
+
+/// How votes came about; what the caller vouches for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sampling {
+    /// The noise.
+    pub law: Law,
+    /// The tensor it is added to, and so the unit of the radius.
+    pub unit: String,
+    /// n0; of a single stage those of the n that choose.
+    pub choose: usize,
+    /// n.
+    pub samples: usize,
+    /// Forwards of the network in all: scales, flips and votes included.
+    pub forwards: u64,
+    /// Seed of the noise; none for votes from elsewhere.
+    pub seed: Option<u64>,
+    /// Which components are tested.
+    pub family: Family,
+    /// Whether rounding is covered.
+    pub floating_point: FloatingPoint,
+    /// Whether the draws differ.
+    pub canary: Canary,
+}
+
+/// One image.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SmoothRow {
+    kind: SmoothKind,
+    /// Name of the image.
+    pub image: String,
+    /// How votes came about.
+    pub sampling: Sampling,
+    /// Norm of the radius.
+    pub norm: Norm,
+    /// Threshold; null where all hold together.
+    pub tau: Option<f64>,
+    /// Level, of this image alone.
+    pub alpha: f64,
+    /// Correction; of all thresholds together `bonferroni` or `count:B`.
+    pub correction: Correction,
+    /// How classes were chosen.
+    pub stage: Stage,
+    /// What is promised within the radius.
+    pub promise: Promise,
+    /// N.
+    pub tests: u64,
+    /// Certified components that may be wrong; null where each is by itself.
+    pub allowed: Option<u64>,
+    /// The least count that is certified; null where none is.
+    pub threshold: Option<u64>,
+    /// Certified components.
+    pub certified_components: u64,
+    /// How many of them are right with probability 1 - alpha.
+    pub net: u64,
+    /// Certified, of N; rounded down.
+    pub certified: Option<f64>,
+    /// Not certified, of N; rounded up.
+    pub abstained: Option<f64>,
+    /// Radius of all that are certified, rounded down.
+    pub radius: f64,
+    /// Beside labels, where there are some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub figures: Option<Box<ImageFigures>>,
+    /// By level of a hierarchy, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub levels: Option<Levels>,
+}
+
+/// An image beside its labels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageFigures {
+    /// What it adds to the data set.
+    pub counts: AbstentionCounts,
+    /// Near changes of label and elsewhere; null for pixels in no rows.
+    pub boundary: Option<BoundarySplit>,
+    /// Of the image alone.
+    pub figures: AbstentionFigures,
+}
+
+impl ImageFigures {
+    /// Of `classes` classes; where that is not known, of those that occur.
+    ///
+    /// # Errors
+    ///
+    /// As [`AbstentionCounts::of`] and [`BoundarySplit::of`].
+    pub fn of(
+        classes: Option<usize>,
+        (distance, width): (u32, Option<usize>),
+        predictions: &[u8],
+        labels: &[u8],
+    ) -> Result<Self> {
+        let most = usize::from(ABSTAIN);
+        let counts = AbstentionCounts::of(classes.unwrap_or(most), predictions, labels)?;
+        let mut sums = Abstentions::new(classes.unwrap_or(counts.classes.len()).max(1))?;
+        sums.add_counts(&counts)?;
+        let split = |width| BoundarySplit::of(distance, width, predictions, labels);
+        Ok(ImageFigures {
+            boundary: width.map(split).transpose()?,
+            figures: sums.figures(),
+            counts,
+        })
+    }
+}
+
+impl SmoothRow {
+    /// At one threshold.
+    ///
+    /// # Errors
+    ///
+    /// As [`Law::radius_to`].
+    pub fn new(
+        image: &str,
+        sampling: Sampling,
+        procedure: &Procedure,
+        promise: Promise,
+        decision: &Decision,
+    ) -> Result<Self> {
+        let radius = sampling.law.radius_to(procedure.tau, promise)?;
+        let row = Self::of(image, sampling, procedure, promise, radius);
+        let row = SmoothRow {
+            tau: Some(procedure.tau),
+            threshold: decision.threshold.map(|count| count as u64),
+            net: decision.net,
+            ..row
+        };
+        Ok(row.counted(decision.certified, decision.tests))
+    }
+
+    /// At one radius of a curve that holds for all radii together; of `procedure` the level and the
+    /// stage count.
+    pub fn simultaneous(
+        image: &str,
+        sampling: Sampling,
+        procedure: &Procedure,
+        promise: Promise,
+        (table, tests): (&RadiusTable, u64),
+        point: RadiusPoint,
+    ) -> Self {
+        let row = Self::of(image, sampling, procedure, promise, point.radius);
+        let least = table
+            .radii()
+            .iter()
+            .position(|r| *r > 0.0 && *r >= point.radius);
+        let correction = match table.allowed() {
+            0 => Correction::Bonferroni,
+            wrong => Correction::Count(wrong),
+        };
+        let row = SmoothRow {
+            threshold: least.map(|count| count as u64),
+            net: point.net,
+            correction,
+            allowed: correction.allowed(),
+            ..row
+        };
+        row.counted(point.certified, tests)
+    }
+
+    fn of(
+        image: &str,
+        sampling: Sampling,
+        procedure: &Procedure,
+        promise: Promise,
+        radius: f64,
+    ) -> Self {
+        SmoothRow {
+            kind: SmoothKind::Smooth,
+            image: image.into(),
+            norm: sampling.law.norm(),
+            sampling,
+            tau: None,
+            alpha: procedure.alpha,
+            correction: procedure.correction,
+            stage: procedure.stage,
+            promise,
+            tests: 0,
+            allowed: procedure.correction.allowed(),
+            threshold: None,
+            certified_components: 0,
+            net: 0,
+            certified: None,
+            abstained: None,
+            radius,
+            figures: None,
+            levels: None,
+        }
+    }
+
+    fn counted(self, certified: u64, tests: u64) -> Self {
+        let share = |part: u64| (tests > 0).then(|| Share::new(part as usize, tests as usize));
+        SmoothRow {
+            tests,
+            certified_components: certified,
+            certified: share(certified).map(Share::lower),
+            abstained: share(tests - certified).map(Share::upper),
+            ..self
+        }
+    }
+
+    /// With the components that all looks together have certified ([`super::Looks::certified`]), alpha being that of all.
+    /// For corrections under which no certified component may be wrong.
+    pub fn over_looks(self, alpha: f64, certified: &[u8]) -> Self {
+        let count = certified.iter().filter(|class| **class != ABSTAIN).count() as u64;
+        let tests = self.tests;
+        let row = SmoothRow {
+            alpha,
+            net: count,
+            ..self
+        };
+        row.counted(count, tests)
+    }
+
+    /// The radius of each component of a certified map, rounded down; 0 where it abstains.
+    pub fn radius_map(&self, certified: &[u8]) -> Vec<f32> {
+        let radius = f32_down(self.radius);
+        let of = |class: &u8| if *class == ABSTAIN { 0.0 } else { radius };
+        certified.iter().map(of).collect()
+    }
+
+    /// What is proved, in words.
+    pub fn statement(&self) -> String {
+        let which = match self.allowed {
+            None => "for each certified component by itself".into(),
+            Some(0) => "for every certified component".into(),
+            Some(wrong) => format!("for all certified components but {wrong} at most"),
+        };
+        let all = if self.tau.is_none() {
+            ", at all radii together"
+        } else {
+            ""
+        };
+        let then = match self.promise {
+            Promise::ClassOrAbstain => "The abstaining model may abstain there.".into(),
+            Promise::Strong { out } => {
+                format!(
+                    "The model that abstains up to a probability of {out} does not abstain there."
+                )
+            }
+        };
+        let rounding = match self.sampling.floating_point {
+            FloatingPoint::Covered => "",
+            FloatingPoint::Modulo => " It holds up to rounding in floating point.",
+        };
+        format!(
+            "With probability at least 1 - {} over the sampling, {which} and every change of the input of l{} norm at most {} at once{all}, the smoothed model ({}) gives the class stated here. {then} The statement is about the smoothed model, not about the network.{rounding}",
+            self.alpha, self.norm, self.radius, self.sampling.law
+        )
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    fn sampling() -> Sampling {
+        Sampling {
+            law: Law::Gaussian { sigma: 0.25 },
+            unit: "[0,1], 3x2x2".into(),
+            choose: 10,
+            samples: 100,
+            forwards: 110,
+            seed: Some(7),
+            family: Family::All,
+            floating_point: FloatingPoint::Covered,
+            canary: Canary::NoDuplicates,
+        }
+    }
+
+    fn procedure(correction: Correction) -> Procedure {
+        Procedure {
+            tau: 0.75,
+            alpha: 0.001,
+            correction,
+            stage: Stage::Two,
+        }
+    }
+
+    /// Four components, three of them with all votes.
+    fn histogram() -> Vec<u64> {
+        let mut histogram = vec![0; 101];
+        (histogram[100], histogram[50]) = (3, 1);
+        histogram
+    }
+
+    pub fn row(correction: Correction, promise: Promise) -> SmoothRow {
+        let procedure = procedure(correction);
+        let decision = procedure.decide(100, &histogram()).unwrap();
+        SmoothRow::new("a", sampling(), &procedure, promise, &decision).unwrap()
+    }
+
+    #[test]
+    fn looks_together_certify_what_any_of_them_has() {
+        let row = row(Correction::Holm, Promise::ClassOrAbstain);
+        let row = row.over_looks(0.01, &[0, 1, ABSTAIN, ABSTAIN]);
+        assert_eq!((row.certified_components, row.net, row.tests), (2, 2, 4));
+        assert_eq!((row.certified, row.abstained), (Some(0.5), Some(0.5)));
+        assert_eq!(row.alpha, 0.01);
+    }
+
+    #[test]
+    fn a_row_is_written_and_read() {
+        let row = row(Correction::Holm, Promise::ClassOrAbstain);
+        assert_eq!((row.certified, row.abstained), (Some(0.75), Some(0.25)));
+        assert_eq!((row.threshold, row.net, row.tests), (Some(100), 3, 4));
+        let text = serde_json::to_string(&row).unwrap();
+        assert!(text.starts_with(
+            r#"{"kind":"smooth","image":"a","sampling":{"law":{"gaussian":{"sigma":0.25}}"#
+        ));
+        assert_eq!(serde_json::from_str::<SmoothRow>(&text).unwrap(), row);
+        assert!(serde_json::from_str::<SmoothRow>(&text.replace("smooth", "row")).is_err());
+        assert!(serde_json::from_str::<SmoothRow>(&text.replace("\"tests\"", "\"test\"")).is_err());
+    }
+
+    #[test]
+    fn the_statement_says_what_is_proved() {
+        let words = row(Correction::Holm, Promise::ClassOrAbstain).statement();
+        assert_eq!(
+            words,
+            "With probability at least 1 - 0.001 over the sampling, for every certified component and every change of the input of l2 norm at most 0.16862243754902037 at once, the smoothed model (gaussian noise, sigma 0.25) gives the class stated here. The abstaining model may abstain there. The statement is about the smoothed model, not about the network."
+        );
+        let words = row(Correction::Count(5), Promise::Strong { out: 0.6 }).statement();
+        assert!(words.contains("for all certified components but 5 at most"));
+        assert!(words.contains("does not abstain there"));
+        let words = row(Correction::None, Promise::ClassOrAbstain).statement();
+        assert!(words.contains("for each certified component by itself"));
+        let mut modulo = row(Correction::Holm, Promise::ClassOrAbstain);
+        modulo.sampling.floating_point = FloatingPoint::Modulo;
+        assert!(
+            modulo
+                .statement()
+                .ends_with("up to rounding in floating point.")
+        );
+    }
+
+    #[test]
+    fn a_point_of_the_curve_is_a_row() {
+        let law = (sampling().law, Promise::ClassOrAbstain);
+        for allowed in [0, 2] {
+            let table = RadiusTable::new((100, Stage::Two), (4, allowed), 0.001, law).unwrap();
+            let point = table.at(&histogram(), 0.1).unwrap();
+            let procedure = procedure(Correction::Holm);
+            let row =
+                SmoothRow::simultaneous("a", sampling(), &procedure, law.1, (&table, 4), point);
+            assert_eq!(
+                (row.tau, row.allowed, row.certified),
+                (None, Some(allowed), Some(0.75))
+            );
+            assert_eq!((row.radius, row.net), (0.1, 3 - allowed));
+            assert!(row.statement().contains("at all radii together"));
+            let least = row.threshold.unwrap() as usize;
+            assert!(table.radius(least) >= 0.1 && table.radius(least - 1) < 0.1);
+        }
+    }
+
+    #[test]
+    fn a_map_has_the_radius_where_it_is_certified() {
+        let row = row(Correction::Holm, Promise::ClassOrAbstain);
+        let map = row.radius_map(&[3, ABSTAIN]);
+        assert_eq!(map[1], 0.0);
+        assert!(f64::from(map[0]) <= row.radius && f64::from(map[0].next_up()) > row.radius);
+    }
+
+    #[test]
+    fn no_component_is_no_share() {
+        let procedure = procedure(Correction::Holm);
+        let decision = procedure.decide(100, &[0; 101]).unwrap();
+        let promise = Promise::ClassOrAbstain;
+        let row = SmoothRow::new("a", sampling(), &procedure, promise, &decision).unwrap();
+        assert_eq!((row.certified, row.abstained, row.tests), (None, None, 0));
+    }
+}
