@@ -124,6 +124,14 @@ impl Arena {
         self.certifier.lipschitz_source()
     }
 
+    /// Margins under the premises of a comparison, as it takes them: by the rows of the head, if known.
+    ///
+    /// # Errors
+    /// Those of the judge.
+    pub fn margins<'a>(&self, image: &cert::Image<'a>, premises: &Premises) -> Result<Margins<'a>> {
+        self.certifier.margins(image, premises)
+    }
+
     /// Certifies and attacks one labelled picture, each of the criteria apart; every metric is taken
     /// on every picture that was found. Budgets must rise: what an attack reached within a smaller
     /// budget counts for every larger one.
@@ -417,6 +425,9 @@ fn given(duel: &Duel, ball: &Ball, image: &[f32]) -> Result<Round> {
     })
 }
 
+/// A fall per picture below this is rounding: certified values are rounded to the safe side.
+const ROUNDING: f64 = 1e-12;
+
 /// Share of a certified fall that attacks found, of values over the same pictures; `None` where no
 /// fall is certified possible.
 pub fn tightness(clean: &[f64], attacked: &[f64], certified: &[f64]) -> Option<f64> {
@@ -428,7 +439,7 @@ pub fn tightness(clean: &[f64], attacked: &[f64], certified: &[f64]) -> Option<f
             .sum()
     };
     let allowed = fall(certified);
-    (allowed > 0.0).then(|| fall(attacked) / allowed)
+    (allowed > ROUNDING * clean.len() as f64).then(|| fall(attacked) / allowed)
 }
 
 impl Strike {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use certiseg_cert::{Budget, Goal, Image, Margins, Method, Metric, Norm, Row, margins, round_up};
+use certiseg_cert::{Budget, Goal, Image, Margins, Method, Metric, Norm, Row, round_up};
 use certiseg_net::attack::{Criterion, Suite};
 use certiseg_net::checkpoint::parse_model;
 use certiseg_net::compare::{Arena, Assault};
@@ -115,7 +115,7 @@ impl Demo {
             spent += start.elapsed();
             let labels = sample.mask.as_deref();
             let image = Image::new(seen.logits.grid, &seen.logits.values, labels, Some(VOID))?;
-            let margins = margins(&image, &seen.premises)?;
+            let margins = arena.margins(&image, &seen.premises)?;
             write_rows(&mut rows, &sample.id, &margins, &goals)?;
             sheet.push(pictures(&self.out, sample, &margins, size)?);
             let strikes = attack::Row::of(&sample.id, Norm::L2, &METRICS, &seen)?;

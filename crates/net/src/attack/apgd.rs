@@ -1,4 +1,4 @@
-//! APGD with any loss of the table (Croce and Hein 2020), and SEA's three of them (Croce et al. 2024).
+//! APGD with any loss of the table (Croce and Hein 2020), and SEA's shrinking budgets (Croce et al. 2024).
 
 use serde::{Deserialize, Serialize};
 
@@ -9,13 +9,16 @@ use super::{Attacked, Best, Duel, Form, Loss};
 use crate::error::Result;
 use crate::rng::Rng;
 
+/// What says whether steps go well, where the loss that leads them cannot.
+const PLAIN: Loss = Loss::plain(Form::CrossEntropy);
+
 /// Settings of the attack.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Apgd {
     /// Gradient steps; one forward pass more is run.
     pub steps: usize,
-    /// What is increased.
+    /// What is increased. Masked, or with `shrinking`, steps are halved by the plain cross-entropy.
     pub loss: Loss,
     /// How steps fall.
     pub schedule: Schedule,
@@ -74,9 +77,14 @@ pub fn apgd(
                     first: 1.0,
                 },
                 &mut |view, step| {
-                    settings
-                        .loss
-                        .of(&duel.aim, view, step as f64 / steps as f64)
+                    let progress = step as f64 / steps as f64;
+                    let (value, gradient) = settings.loss.of(&duel.aim, view, progress);
+                    let masked = matches!(settings.loss.form, Form::Masked | Form::MaskedBalanced);
+                    match masked || settings.shrinking {
+                        // as SEA does: a masked loss falls where a pixel is won
+                        true => (PLAIN.of(&duel.aim, view, progress).0, gradient),
+                        false => (value, gradient),
+                    }
                 },
                 if factor > 1.0 { &mut here } else { &mut best },
             )?;
@@ -84,14 +92,4 @@ pub fn apgd(
         }
     }
     Ok(best.attacked(duel, ball))
-}
-
-/// SEA's losses, each with so many steps; the best of the three.
-pub fn sea(steps: usize, shrinking: bool) -> [Apgd; 3] {
-    [Form::MaskedBalanced, Form::Masked, Form::JensenShannon].map(|form| Apgd {
-        steps,
-        loss: Loss::plain(form),
-        shrinking,
-        ..Apgd::default()
-    })
 }

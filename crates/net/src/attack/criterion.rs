@@ -66,7 +66,8 @@ pub struct Wish {
 pub struct Aim {
     /// The pixels that count, row by row.
     pub wishes: Vec<Wish>,
-    /// Median of max(margin, 0) over them on the clean picture, the scale of margins; at least 1e-12.
+    /// Median of max(margin, 0) over them on the clean picture, the scale of margins; where that is 0, of
+    /// those above 0. At least 1e-12.
     pub median: f64,
     /// Pixels and classes.
     grid: [usize; 2],
@@ -173,17 +174,24 @@ impl Criterion {
             grid: [pixels, classes],
             score,
         };
-        let mut margins: Vec<f64> = aim
-            .view(clean.to_vec())
-            .margins
-            .iter()
-            .map(|m| m.max(0.0))
-            .collect();
-        let middle = (margins.len() - 1) / 2;
-        let (_, median, _) = margins.select_nth_unstable_by(middle, f64::total_cmp);
+        let margins = aim.view(clean.to_vec()).margins;
+        let median = match middle(margins.iter().map(|m| m.max(0.0)).collect()) {
+            median if median > 0.0 => median,
+            // most are fulfilled: a scale of 0 would leave losses of the others without a slope
+            _ => middle(margins.into_iter().filter(|&m| m > 0.0).collect()),
+        };
         aim.median = median.max(1e-12);
         Ok(aim)
     }
+}
+
+/// The lower median; 0 of nothing.
+fn middle(mut numbers: Vec<f64>) -> f64 {
+    let Some(last) = numbers.len().checked_sub(1) else {
+        return 0.0;
+    };
+    let (_, middle, _) = numbers.select_nth_unstable_by(last / 2, f64::total_cmp);
+    *middle
 }
 
 fn vanish(predictions: &[u8], class: u8) -> Vec<Wish> {
@@ -340,6 +348,8 @@ mod tests {
 
     #[test]
     fn margins_stand_against_the_wish_and_the_median_is_the_lower_one() {
+        // half of them wrong: the scale is that of the other half
+        assert_eq!(aim(Criterion::Metric(Metric::Fnr(1))).median, 3.0);
         let aim = aim(Criterion::Metric(Metric::Accuracy));
         let view = aim.view(LOGITS.to_vec());
         assert_eq!(view.margins, [2.0, -1.0, 3.0]);

@@ -133,21 +133,6 @@ impl Best {
         more
     }
 
-    /// Most won so far.
-    pub fn score(&self) -> f64 {
-        self.view.score
-    }
-
-    /// Most adversarial pixels so far.
-    pub fn view(&self) -> &View {
-        &self.view
-    }
-
-    /// The best picture (3, H, W).
-    pub fn image(&self) -> &[f32] {
-        &self.image
-    }
-
     /// The best change δ of the clean picture.
     pub fn delta(&self, duel: &Duel) -> Vec<f64> {
         difference(&self.image, duel.scene.image)

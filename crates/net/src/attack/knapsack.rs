@@ -81,8 +81,11 @@ pub fn knapsack(
     let mut last = duel.clean.count;
     size = size.max(last + 1);
     let delta = from.map_or_else(|| vec![0.0; duel.scene.image.len()], <[f64]>::to_vec);
+    let mut looked = 0;
     let mut guide = |view: &View, step: usize| {
-        if step > 0 && step.is_multiple_of(settings.every) {
+        // a model seen through noise is looked at several times in a step
+        if step > looked && step.is_multiple_of(settings.every) {
+            looked = step;
             size = size.max(view.count + 1);
             if view.count <= last {
                 let more = (settings.shrink * (size - view.count) as f64) as usize;

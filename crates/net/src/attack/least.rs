@@ -1,5 +1,6 @@
 //! How little is enough: the least budget within which an attack makes so many pixels adversarial,
-//! by bisection, or by an attack that looks for it itself. An upper bound of the true least budget, as the certificate's is a lower one.
+//! by bisection, or by an attack that looks for it itself. An upper bound of the true least budget, as
+//! the certificate's is a lower one.
 
 use certiseg_cert::Norm;
 
@@ -14,7 +15,8 @@ use crate::rng::Rng;
 /// Probes of a budget in all, and halvings of the way from the clean picture to each success.
 const PROBES: usize = 10;
 const HALVINGS: usize = 12;
-/// Where no budget is certified the search begins here, in lengths of the longest change there is.
+/// The search begins here at least, in lengths of the longest change there is: doubled nine times it is
+/// half of that, however little is certified.
 const SMALL: f64 = 1e-3;
 
 /// The nearest picture found on which at least `goal` wishes are fulfilled, within the box; `None` if
@@ -43,10 +45,7 @@ pub fn least(
     let corner = clean.iter().map(|&x| f64::from(x.max(1.0 - x)).powi(2));
     let farthest = corner.sum::<f64>().sqrt();
     let mut low = certified;
-    let mut eps = match certified > 0.0 {
-        true => 2.0 * certified,
-        false => SMALL * farthest,
-    };
+    let mut eps = (2.0 * certified).max(SMALL * farthest);
     let mut found: Option<Attacked> = None;
     for _ in 0..PROBES {
         let ball = Ball::l2(eps.min(farthest))?;
@@ -58,6 +57,10 @@ pub fn least(
         if attacked.adversarial >= goal {
             let nearest = shorten(duel, attacked, goal)?;
             if found.as_ref().is_none_or(|f| nearest.distance < f.distance) {
+                // an attack that failed within more than this was weak, no bound
+                if nearest.distance <= low {
+                    low = certified;
+                }
                 found = Some(nearest);
             }
         } else {

@@ -38,7 +38,8 @@ impl Default for Lqa {
 /// Where the gap to the certificate comes from, for the set S planned in the first round.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Gap {
-    /// √(Σ m²/2)/L: what the certificate says S costs at least.
+    /// √(Σ m²/2)/L with L of all logits: what S costs at least. Certificates by the rows of a head, with L
+    /// of the features, may say more.
     pub certified: f64,
     /// √(Σ m²/‖g‖²): the same with the true size of each gradient.
     pub gradients: f64,

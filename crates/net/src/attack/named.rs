@@ -61,7 +61,7 @@ const TABLE: &[(&str, usize, Make)] = &[
     ("pgd-002", 100, |steps| {
         Attack::Pgd(Pgd {
             steps,
-            step: 0.1,
+            step: 10.0 / steps as f64,
             random_start: true,
             loss: Loss::plain(Form::CrossEntropy),
             ..Pgd::default()

@@ -1,6 +1,7 @@
 //! Attacks through noise, for models that are smoothed by it: the gradient is the mean over draws of
 //! the gradient of the loss (expectation over transformation), with fresh draws at every step. What
-//! an attack counts on the way are estimates; a verdict needs votes on fresh noise at its picture.
+//! an attack counts on the way are estimates; a verdict needs votes on fresh noise at its picture. Passes
+//! of such an attack are looks at the model: each is as many passes of the network as there are draws.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -41,7 +41,7 @@ pub struct Entry {
 pub enum From {
     /// At the clean picture.
     Clean,
-    /// At the best picture within the budget before, scaled up; left out within the first budget.
+    /// At the best picture within the budget before, scaled up; left out where there is none above 0.
     Smaller,
     /// At the best picture so far.
     Best,
@@ -165,7 +165,7 @@ impl Suite {
     /// Attacks that do not know the norm are left out.
     ///
     /// # Errors
-    /// Falling budgets; those of the attacks.
+    /// Falling budgets; [`Error::Unsupported`] if no attack knows the norm; those of the attacks.
     pub fn run(
         &self,
         duel: &Duel,
@@ -177,6 +177,14 @@ impl Suite {
         if !eps.is_sorted() {
             return Err(Error::setting("eps", format!("{eps:?}"), "rising budgets"));
         }
+        // another norm than these two is an error of its own
+        Ball::new(norm, 0.0)?;
+        if !self.entries.iter().any(|entry| entry.attack.knows(norm)) {
+            let what = format!("the norm {norm} in each of the attacks asked for");
+            let hint =
+                "a run without attacks proves nothing: take --suite strong, or --attack knapsack";
+            return Err(Error::unsupported(what, hint));
+        }
         let clean = duel.scene.image;
         // what l2 constants say of l∞ budgets
         let longest = (clean.len() as f64).sqrt();
@@ -185,9 +193,9 @@ impl Suite {
         for (index, &eps) in eps.iter().enumerate() {
             let ball = Ball::new(norm, eps)?;
             let before = rounds.last();
-            let smaller = before.map(|round| {
+            let smaller = before.filter(|round| round.eps > 0.0).map(|round| {
                 let mut delta = difference(&round.best.image, clean);
-                let factor = eps / round.eps.max(f64::MIN_POSITIVE);
+                let factor = eps / round.eps;
                 delta.iter_mut().for_each(|d| *d *= factor);
                 ball.project(&mut delta, clean);
                 delta

@@ -74,7 +74,7 @@ fn length(numbers: &[f64]) -> f64 {
 #[test]
 fn pgd_goes_step_by_step_where_the_peer_goes() {
     let (Some(trace), Some(told), Some(pictures)) = (
-        vectors("trace.safetensors"),
+        shared("trace.safetensors"),
         vectors("trace.json"),
         pictures(),
     ) else {
@@ -124,11 +124,13 @@ fn logits_and_certificates_are_those_of_the_peer() {
         return;
     };
     let target = Target::new(&network, [SIDE; 2]);
-    let expected = floats(&vectors("data.safetensors").unwrap(), "logits_lip");
-    for (image, expected) in pictures.images.iter().zip(expected.chunks(4 * SIDE * SIDE)) {
-        let logits = target.logits(image).unwrap();
-        let apart = logits.iter().zip(expected).map(|(a, b)| (a - b).abs());
-        assert!(apart.fold(0.0, f32::max) <= 1e-5);
+    if let Some(data) = shared("data.safetensors") {
+        let expected = floats(&data, "logits_lip");
+        for (image, expected) in pictures.images.iter().zip(expected.chunks(4 * SIDE * SIDE)) {
+            let logits = target.logits(image).unwrap();
+            let apart = logits.iter().zip(expected).map(|(a, b)| (a - b).abs());
+            assert!(apart.fold(0.0, f32::max) <= 1e-5);
+        }
     }
     let wrong: u64 = sum(&results["lip"]["clean"]["wrong"]);
     for eps in ["0.1", "0.25", "0.5", "1.0"] {

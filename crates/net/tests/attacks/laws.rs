@@ -1,6 +1,7 @@
 //! Laws of the suite and of the search for a least budget.
 
 use certiseg_cert::{Metric, Norm};
+use certiseg_net::Error;
 use certiseg_net::attack::knapsack::allowed;
 use certiseg_net::attack::least::least;
 use certiseg_net::attack::{Attack, Criterion, Duel, Scene, Suite};
@@ -49,6 +50,18 @@ fn what_a_suite_won_stays_won_within_larger_budgets() {
             );
         }
     }
+}
+
+#[test]
+fn a_suite_without_an_attack_in_the_norm_is_an_error() {
+    let pictures = linear_pictures(3);
+    let model = Linear { classes: 3 };
+    let (image, labels) = (&pictures.images[0], &pictures.labels[0]);
+    let scene = Scene::new(image, labels, [16, 16]).unwrap();
+    let duel = Duel::new(&model, scene, &ACCURACY).unwrap();
+    let suite = Suite::named("paper001", Some(10)).unwrap();
+    let run = suite.run(&duel, (Norm::LINF, 1.0), &[0.1], [1, 2], false);
+    assert!(matches!(run, Err(Error::Unsupported { .. })));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! tight; a model that records what it is shown.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 
 use certiseg_net::Result;
@@ -16,10 +16,20 @@ use serde_json::Value;
 /// Side of the pictures of the vectors.
 pub const SIDE: usize = 32;
 
-/// A file of the vectors; `None`, said aloud, where there is none.
+/// A file of the vectors of this repository.
 pub fn vectors(name: &str) -> Option<Vec<u8>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors/attacks");
-    let path: PathBuf = path.join(name);
+    read("tests/vectors", name)
+}
+
+/// A file of `../shared/vectors/attacks`, with what is too large for the repository; `None`, said aloud,
+/// where there is none.
+pub fn shared(name: &str) -> Option<Vec<u8>> {
+    read("../../../shared/vectors/attacks", name)
+}
+
+fn read(folder: &str, name: &str) -> Option<Vec<u8>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = path.join(folder).join(name);
     if !path.exists() {
         println!("skipped: no {}", path.display());
         return None;

@@ -17,6 +17,7 @@ use serde::Serialize;
 pub use self::tally::{Attacked, Row};
 use self::tally::{Sought, Struck};
 use super::certify::{parse_eps, without_repeats};
+use crate::fail::Usage;
 use crate::interrupt;
 use crate::maps::Maps;
 use crate::output::head;
@@ -112,6 +113,11 @@ impl Attack {
         let mut eps = parse_eps(&self.eps)?;
         without_repeats(&mut eps);
         without_repeats(&mut self.metrics);
+        without_repeats(&mut self.criteria);
+        if self.norm != Norm::L2 && !self.until.is_empty() {
+            let message = format!("--until searches budgets in l2, not in l{}", self.norm);
+            return Err(Usage::error(message, "leave --norm out, or --until"));
+        }
         let budgets = eps.iter().map(|&eps| Ok(Budget::new(eps)?));
         let budgets = budgets.collect::<Result<Vec<_>>>()?;
         if self.criteria.is_empty() {
@@ -129,6 +135,15 @@ impl Attack {
             seed: self.seed,
             timed: self.times,
         };
+        let mut entries = assault.suite.entries.iter();
+        let idle = entries.find(|entry| !entry.attack.knows(self.norm));
+        if let (false, Some(idle)) = (self.attacks.is_empty(), idle) {
+            let message = format!("{} is no attack in l{}", idle.name, self.norm);
+            return Err(Usage::error(
+                message,
+                "leave it out, or give another --norm",
+            ));
+        }
         let mut pictures = Pictures::open(&self.model, &self.data, self.run.shard.as_ref())?;
         for metric in &self.metrics {
             metric.check(pictures.model.network.classes())?;
