@@ -16,13 +16,15 @@ are then code that nobody here wrote. Checked:
 
 Exit status 1 where one fails. The library's attacks are run picture by picture with the goal that the
 certificate sets at eps and shrunk to it, as in paper 001. The second form takes the pictures that `certiseg
-attack --save DIR --out OUT` saved for the criterion accuracy, and its OUT/rows.jsonl: lengths, box, counts.
+attack --save DIR --out OUT` saved for the criterion accuracy, and its OUT/rows.jsonl: lengths, box, counts, and
+certificates where the accuracy was a metric too.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import time
 import types
@@ -66,28 +68,47 @@ def library(steps: int) -> dict[str, Callable]:
     }
 
 
+def length(change: np.ndarray, norm: str) -> float:
+    """In f64."""
+    change = change.astype(np.float64)
+    return float(np.abs(change).max() if norm == "inf" else np.linalg.norm(change))
+
+
 def saved(model: Path, folder: Path, rows: Path) -> list[str]:
     """What is wrong with saved pictures, taken again in torch."""
     net = onnx2torch.convert(str(model)).eval().requires_grad_(False)
-    said, failures, counts = {}, [], [0, 0]
-    for line in rows.read_text().splitlines():
-        row = json.loads(line)
-        if row.get("kind") == "attacks" and row["criterion"] == "accuracy":
-            said.setdefault(row["image"], []).append(row)
-    for image, found in said.items():
-        with np.load(folder / f"{image}.npz") as arrays:
+    head, *lines = (json.loads(line) for line in rows.read_text().splitlines())
+    settings, said, certified = head["settings"], {}, {}
+    if "accuracy" not in settings["criteria"]:
+        return ["the accuracy was not attacked"]
+    for row in lines:
+        if row["kind"] == "attacks" and row["criterion"] == "accuracy":
+            said[row["image"], row["eps"]] = row["adversarial"]
+        elif row["kind"] == "attack" and row["metric"] == "accuracy":
+            certified[row["image"], row["eps"]] = row["certified"]
+    failures, wrongs, images = [], 0, {image for image, _ in said}
+    for image in sorted(images):
+        # as the program names its files
+        name = re.sub(r"[/\\:]", "__", image)
+        with np.load(folder / f"{name}.npz") as arrays:
             clean, labels, attacked = (arrays[name] for name in ("clean", "labels", "attacked"))
-        for row, picture in zip(found, attacked[0], strict=True):
-            length = float(np.linalg.norm(picture.astype(np.float64) - clean.astype(np.float64)))
+        of = attacked[settings["criteria"].index("accuracy")]
+        for eps, picture in zip(settings["eps"], of, strict=True):
+            if (image, eps) not in said:
+                continue
+            distance = length(picture.astype(np.float64) - clean, settings["norm"])
             with torch.no_grad():
                 classes = net(torch.tensor(picture)[None])[0].argmax(0).numpy()
-            wrong = int(((classes != labels) & (labels != VOID)).sum())
-            counts = [counts[0] + 1, counts[1] + wrong]
+            wrong, valid = int(((classes != labels) & (labels != VOID)).sum()), int((labels != VOID).sum())
+            wrongs += wrong
             inside = picture.min() >= 0 and picture.max() <= 1
-            if length > row["eps"] or not inside or wrong != row["adversarial"]:
-                failures.append(f"{image}, eps {row['eps']}: {length}, {wrong} wrong, {row['adversarial']} said")
-    print(f"{counts[0]} saved pictures of {len(said)}, {counts[1]} wrong pixels")
-    return failures if counts[0] else ["no rows of kind attacks for the criterion accuracy"]
+            if not distance <= eps or not inside or wrong != said[image, eps]:
+                failures.append(f"{image}, eps {eps}: {distance}, {wrong} wrong, {said[image, eps]} said")
+            least = certified.get((image, eps))
+            if least is not None and (valid - wrong) / valid < least:
+                failures.append(f"{image}, eps {eps}: {wrong} of {valid} wrong BEAT THE CERTIFICATE of {least}")
+    print(f"{len(said)} saved pictures of {len(images)}, {wrongs} wrong pixels")
+    return failures if said else ["no rows of kind attacks for the criterion accuracy"]
 
 
 class Check:
@@ -157,6 +178,8 @@ class Check:
             change = attacked[0].double() - image[0].double()
             scale = min(1.0, self.eps[budget] * (1 - 1e-6) / max(float(change.norm()), 1e-12))
             shrunk = (image[0].double() + scale * change).float()
+            moved = float((shrunk.double() - image[0].double()).norm())
+            self.expect(moved <= self.eps[budget], f"the library's {name}, picture {at}: beyond eps after rounding")
             count, _ = self.wrong(at, shrunk)
             count = max(count, self.wrong(at, image[0])[0])
             self.judge(f"the library's {name}, picture {at}, eps {self.eps[budget]}", count, at, budget)

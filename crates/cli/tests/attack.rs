@@ -92,6 +92,12 @@ fn what_is_saved_has_the_figures_that_were_told() {
     assert_eq!(output.status.code(), Some(2));
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(words.contains("distance of a saved picture is"), "{words}");
+    let mut falling = base;
+    falling[6] = "0.5,0.1";
+    let output = certiseg(&[&falling[..], &["--evaluate", saved]].concat());
+    assert_eq!(output.status.code(), Some(2));
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(words.contains("rising budgets"), "{words}");
     let output = certiseg(&[&base[..], &["--save", saved]].concat());
     assert_eq!(output.status.code(), Some(2), "the folder is not empty");
 }
@@ -116,6 +122,27 @@ fn an_unknown_attack_lists_those_there_are() {
             "--suite" => "quick, strong",
             _ => "class 7",
         };
+        assert!(words.contains(expected), "{words}");
+    }
+}
+
+#[test]
+fn what_would_be_nowhere_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = untrained_model(dir.path());
+    let data = folder_data(dir.path(), "data", 1);
+    let [model, data] = [&model, &data].map(|path| path.to_str().unwrap());
+    let base = ["attack", "--model", model, "--data", data];
+    for (more, expected) in [
+        (&["--attack", "dag-linf"][..], "dag-linf does not attack"),
+        (&["--suite", "paper001", "--norm", "inf"][..], "pdgd does"),
+        (&["--until", "accuracy<=0", "--norm", "inf"][..], "--until"),
+        (&["--parts", "--criterion", "vanish:0"][..], "--parts and"),
+        (&["--parts", "--evaluate", "saved"][..], "cannot be used"),
+    ] {
+        let output = certiseg(&[&base[..], more].concat());
+        assert_eq!(output.status.code(), Some(2), "{more:?}");
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(words.contains(expected), "{words}");
     }
 }

@@ -203,6 +203,9 @@ impl Arena {
         (norm, eps): (Norm, &[f64]),
         find: &Find,
     ) -> Result<Comparison> {
+        if !eps.is_sorted() {
+            return Err(Error::setting("eps", format!("{eps:?}"), "rising budgets"));
+        }
         let Some(labels) = sample.mask.as_deref() else {
             return Err(Error::NoMask {
                 id: sample.id.clone(),

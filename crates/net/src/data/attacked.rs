@@ -8,7 +8,7 @@ use super::maps::{Map, write_arrays};
 use super::npy::Kind;
 use super::npz::Archive;
 use super::{Sample, VOID};
-use crate::{Error, Result};
+use crate::Result;
 
 const ATTACKED: &str = "attacked";
 
@@ -16,6 +16,8 @@ const ATTACKED: &str = "attacked";
 ///
 /// # Errors
 /// [`Error::Write`].
+///
+/// [`Error::Write`]: crate::Error::Write
 pub fn write_attacked(
     path: &Path,
     sample: &Sample,
@@ -47,6 +49,10 @@ pub fn write_attacked(
 ///
 /// # Errors
 /// Those of the archive, [`Error::MissingArray`], [`Error::ArrayShape`], [`Error::ArrayType`].
+///
+/// [`Error::MissingArray`]: crate::Error::MissingArray
+/// [`Error::ArrayShape`]: crate::Error::ArrayShape
+/// [`Error::ArrayType`]: crate::Error::ArrayType
 pub fn read_attacked(
     path: &Path,
     [criteria, budgets]: [usize; 2],
@@ -54,11 +60,7 @@ pub fn read_attacked(
 ) -> Result<Vec<Vec<Vec<f32>>>> {
     let mut archive = Archive::open(path)?;
     let Some(mut array) = archive.array(ATTACKED)? else {
-        return Err(Error::MissingArray {
-            path: path.into(),
-            name: ATTACKED,
-            found: archive.names()?.join(", "),
-        });
+        return Err(archive.missing(ATTACKED)?);
     };
     let shape = [criteria, budgets, 3, height, width];
     if array.shape != shape {
@@ -84,6 +86,7 @@ pub fn read_attacked(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Error;
 
     #[test]
     fn what_is_written_is_read() {

@@ -76,7 +76,7 @@ pub struct Attack {
     #[arg(long)]
     save: Option<PathBuf>,
     /// Folder of saved pictures to take the figures of, under the settings that saved them
-    #[arg(long, conflicts_with_all = ["attacks", "suite", "steps", "save", "times", "seed", "until"])]
+    #[arg(long, conflicts_with_all = ["attacks", "suite", "steps", "save", "times", "seed", "until", "parts"])]
     evaluate: Option<PathBuf>,
     #[command(flatten)]
     run: RunArgs,
@@ -101,6 +101,8 @@ struct Settings<'a> {
     ignore: Option<i64>,
     limit: Option<u32>,
     images: usize,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    parts: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     attack: Option<&'a Suite>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -135,15 +137,7 @@ impl Attack {
             seed: self.seed,
             timed: self.times,
         };
-        let mut entries = assault.suite.entries.iter();
-        let idle = entries.find(|entry| !entry.attack.knows(self.norm));
-        if let (false, Some(idle)) = (self.attacks.is_empty(), idle) {
-            let message = format!("{} is no attack in l{}", idle.name, self.norm);
-            return Err(Usage::error(
-                message,
-                "leave it out, or give another --norm",
-            ));
-        }
+        self.check(&assault)?;
         let mut pictures = Pictures::open(&self.model, &self.data, self.run.shard.as_ref())?;
         for metric in &self.metrics {
             metric.check(pictures.model.network.classes())?;
@@ -167,6 +161,7 @@ impl Attack {
             ignore: self.data.ignore,
             limit: self.data.limit,
             images: pictures.all,
+            parts: self.parts,
             attack: self.evaluate.is_none().then_some(&assault.suite),
             evaluate: self.evaluate.as_deref(),
         };
@@ -181,6 +176,17 @@ impl Attack {
             let made = std::fs::create_dir_all(dir);
             made.with_context(|| format!("cannot make the folder {}", dir.display()))?;
         }
+        if let Some(dir) = &self.save
+            && let Some(id) = run.kept().iter().find(|id| !Maps::file(dir, id).exists())
+        {
+            return Err(Usage::error(
+                format!(
+                    "{} is not there, but its rows are",
+                    Maps::file(dir, id).display()
+                ),
+                "give --save the folder of the run that goes on, or leave --resume out to begin anew",
+            ));
+        }
         let progress = Progress::new("attack", pictures.len());
         interrupt::listen()?;
         while let Some(sample) = pictures.next()? {
@@ -193,9 +199,6 @@ impl Attack {
             let saved = saved.transpose()?;
             let seen = self.seen(&arena, &sample, &assault);
             let seen = seen.with_context(|| format!("image {}", sample.id))?;
-            if let Some(path) = saved {
-                write_attacked(&path, &sample, &assault.eps, &found(&seen, &self.criteria))?;
-            }
             let rows = Row::of(&sample.id, self.norm, &self.metrics, &seen)?;
             rows.iter().try_for_each(|row| run.push(row))?;
             let rows = Struck::of(&sample.id, &seen, self.parts)?;
@@ -208,14 +211,49 @@ impl Attack {
                     run.push(&Sought::of(&sample.id, goal, &first.name, &quest))?;
                 }
             }
+            // at once: the verdict comes behind the last image, if that is ever reached
+            for (metric, eps) in seen.violations(&self.metrics) {
+                say!("UNSOUND: image {}: {metric} at eps {eps}", sample.id);
+            }
+            // rows first: a run that goes on redoes the last image that has some
+            run.image()?;
+            if let Some(path) = saved {
+                write_attacked(&path, &sample, &assault.eps, &found(&seen, &self.criteria))?;
+            }
             if let Some(dir) = &self.maps {
                 draw(dir, &sample, &seen)?;
             }
-            run.image()?;
             progress.set(run.done(), "");
         }
         progress.finish();
         run.finish::<Row>(&[])
+    }
+
+    /// An error where something was asked for that would be nowhere.
+    fn check(&self, assault: &Assault) -> Result<()> {
+        let norm = self.norm;
+        if !self.until.is_empty() && norm != Norm::L2 {
+            let message =
+                format!("--until in the norm {norm}: the least budget is looked for in l2");
+            return Err(Usage::error(message, "leave one of them out"));
+        }
+        let accuracy = Criterion::Metric(Metric::Accuracy);
+        if (self.parts || self.maps.is_some()) && !self.criteria.contains(&accuracy) {
+            let message = "--parts and --maps tell of the attack on the accuracy";
+            return Err(Usage::error(message, "add --criterion accuracy"));
+        }
+        // a suite does without those of its attacks that do not know the norm
+        let entries = &assault.suite.entries;
+        let unknown = entries.iter().find(|entry| !entry.attack.knows(norm));
+        let none = entries.iter().all(|entry| !entry.attack.knows(norm));
+        match unknown {
+            Some(entry) if self.evaluate.is_none() && (none || !self.attacks.is_empty()) => {
+                let message = format!("{} does not attack in the norm {norm}", entry.name);
+                let hint = "give another --attack, --suite or --norm";
+                Err(Usage::error(message, hint))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn seen(&self, arena: &Arena, sample: &Sample, assault: &Assault) -> Result<Comparison> {

@@ -315,10 +315,9 @@ impl Attacked {
 
     fn sought(&mut self, row: &Sought) {
         let lists = self.sought.entry(row.goal.to_string()).or_default();
-        for (list, value) in lists
-            .iter_mut()
-            .zip([row.certified, row.attacked, row.ratio])
-        {
+        // means side by side are over the same images
+        let certified = row.certified.filter(|_| row.attacked.is_some());
+        for (list, value) in lists.iter_mut().zip([certified, row.attacked, row.ratio]) {
             list.extend(value);
         }
         if row.unsound {
@@ -332,7 +331,8 @@ impl Attacked {
 
     /// Pixels by class and size of region, over all images.
     fn by_parts(&self) -> Option<String> {
-        let header = ["eps", "part", "pixels", "wrong", "attacked", "certified"];
+        // no bound of a part: the worst attack on the whole picture may take other pixels
+        let header = ["eps", "part", "pixels", "wrong", "attacked", "feared"];
         let lines = self.parts.iter().map(|((at, part), counts)| {
             let mut line = vec![self.eps[*at].to_string(), part.clone()];
             line.extend(counts.iter().map(u64::to_string));
@@ -345,8 +345,8 @@ impl Attacked {
     /// Certified budgets of goals beside the least that attacks found.
     fn goals(&self) -> Option<String> {
         let header = [
-            "goal",
-            "images",
+            "goal (l2)",
+            "found on",
             "certified budget",
             "found",
             "found/certified",

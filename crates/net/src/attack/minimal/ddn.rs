@@ -92,8 +92,10 @@ pub fn ddn(duel: &Duel, goal: Goal, settings: &Ddn, rng: &mut Rng) -> Result<Att
         moves.for_each(|(d, g)| *d += scale * g);
         let change = if met { -settings.grain } else { settings.grain };
         eps = (eps * (1.0 + change)).min(corner);
-        let scale = eps / length(&delta).max(f64::MIN_POSITIVE);
-        delta.iter_mut().for_each(|d| *d *= scale);
+        let size = length(&delta);
+        if size > 0.0 {
+            delta.iter_mut().for_each(|d| *d *= eps / size);
+        }
         into_box(&mut delta, clean);
         if settings.levels > 1 {
             let top = f64::from(settings.levels - 1);
