@@ -116,10 +116,6 @@ impl Attack {
         without_repeats(&mut eps);
         without_repeats(&mut self.metrics);
         without_repeats(&mut self.criteria);
-        if self.norm != Norm::L2 && !self.until.is_empty() {
-            let message = format!("--until searches budgets in l2, not in l{}", self.norm);
-            return Err(Usage::error(message, "leave --norm out, or --until"));
-        }
         let budgets = eps.iter().map(|&eps| Ok(Budget::new(eps)?));
         let budgets = budgets.collect::<Result<Vec<_>>>()?;
         if self.criteria.is_empty() {
