@@ -1,7 +1,7 @@
 """The statistics of a smoothed picture in Rust beside the same in Python, in one run: prints a Markdown table.
 
     python smoothing.py                     # needs cargo, numpy, scipy; Linux for the memory
-    python smoothing.py --part table        # one side alone, as JSON
+    python smoothing.py --part table        # one side alone, as JSON; table, naive or noise
 
 1024x2048 pixels, n0 = 10 label maps that choose the classes, n = 100 that test them, 19 classes, tau = 0.75,
 alpha = 0.001, Holm; one thread. The maps are those of `crates/cert/examples/smoothing_speed.rs`, and the certified
@@ -10,6 +10,9 @@ pixels must agree. Written here from the paper, not taken from anywhere:
     table   numpy on u8 maps: classes by counting, votes by comparing, p of the 101 counts, Holm by histogram
     naive   for each pixel `numpy.bincount` and `scipy.stats.binomtest`, Holm by sorting p; on --pixels of them, the
             time extrapolated to the whole picture: labelled so, and no claim about any program
+
+The noise of one sample of a picture of that size, three channels, beside PyTorch's (`noise`; left out without torch), by the
+processor time of one thread; ours are those of `crates/net/examples/noise.rs`.
 
 Each side runs in a process of its own. Memory: the peak of that process, and beyond what the maps take.
 """
@@ -27,6 +30,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ["cargo", "run", "--release", "-q", "-p", "certiseg-cert", "--example", "smoothing_speed", "--", "--json"]
+OUR_NOISE = ["cargo", "run", "--release", "-q", "-p", "certiseg-net", "--example", "noise"]
 PIXELS, CLASSES, CHOOSE, TEST, TAU, ALPHA = 1024 * 2048, 19, 10, 100, 0.75, 0.001
 
 
@@ -115,6 +119,48 @@ def naive(samples):
     return {"all_ms": 1e3 * (time.perf_counter() - start)}, certified, p
 
 
+def noise() -> dict:
+    import torch
+
+    torch.set_num_threads(1)
+    picture = torch.randint(0, 256, (3, PIXELS), dtype=torch.uint8)
+    clean = picture.float() / 255
+    ways = {
+        "torch.randn": lambda: torch.randn_like(clean),
+        "torch, x + sigma·randn of a picture in f32": lambda: clean + 0.25 * torch.randn_like(clean),
+        "torch, the same from bytes": lambda: picture.float() / 255 + 0.25 * torch.randn_like(clean),
+    }
+    times = {}
+    for name, way in ways.items():
+        runs = []
+        for _ in range(15):
+            start = time.process_time()
+            way()
+            runs.append(1e3 * (time.process_time() - start))
+        times[name] = statistics.median(runs)
+    return {"times": times, "versions": f"torch {torch.__version__}"}
+
+
+def beside_torch(itself: list[str]) -> None:
+    print("$", *OUR_NOISE[1:], file=sys.stderr)
+    done = subprocess.run(OUR_NOISE, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    ours = {}
+    for line in done.stdout.splitlines()[1:]:
+        name, median, *_ = line.rsplit(None, 4)
+        ours[name.strip()] = float(median)
+    try:
+        theirs = run([*itself, "--part", "noise"])
+    except subprocess.CalledProcessError:
+        print("\nnoise: no torch, nothing to compare with")
+        return
+    print("\n| noise of one sample, 1024x2048x3, one thread, processor time, medians of 15 | ms |")
+    print("|---|---|")
+    rows = {f"ours, {name}": value for name, value in ours.items()} | theirs["times"]
+    for name, value in rows.items():
+        print(f"| {name} | {value:.1f} |")
+    print(f"\n{theirs['versions']}; load {os.getloadavg()[0]:.1f}")
+
+
 def status(key: str) -> int:
     """A line of /proc/self/status, in KiB."""
     for line in Path("/proc/self/status").read_text().splitlines():
@@ -155,10 +201,13 @@ def run(command: list[str]) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--part", choices=("table", "naive"))
+    parser.add_argument("--part", choices=("table", "naive", "noise"))
     parser.add_argument("--pixels", type=int, default=16384, help="of the naive side")
     parser.add_argument("--runs", type=int, default=3, help="of the table side, whose median counts")
     args = parser.parse_args()
+    if args.part == "noise":
+        print(json.dumps(noise()))
+        return
     if args.part:
         print(json.dumps(part(args.part, args.pixels, args.runs if args.part == "table" else 1)))
         return
@@ -181,6 +230,7 @@ def main() -> None:
     print(f"\nours: choose {ours['choose_ms']:.1f}, test {ours['test_ms']:.1f}, decide {ours['decide_ms']:.1f} ms; the slower of {before['all_ms']:.1f} and {after['all_ms']:.1f}")
     print(f"numpy: choose {table['choose_ms']:.0f}, test {table['test_ms']:.0f}, decide {table['decide_ms']:.1f} ms; {100 * share:.2f} % certified by both")
     print(f"{table['versions']}; load {load:.1f} at the start, {os.getloadavg()[0]:.1f} at the end, {os.cpu_count()} cores")
+    beside_torch(itself)
 
 
 if __name__ == "__main__":

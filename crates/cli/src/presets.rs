@@ -12,6 +12,8 @@ use crate::output::print_line;
 const PRESETS: &[(&str, &str)] = &[
     ("shapes", include_str!("../presets/shapes.toml")),
     ("kvasir", include_str!("../presets/kvasir.toml")),
+    ("kvasir-long", include_str!("../presets/kvasir-long.toml")),
+    ("kvasir-twin", include_str!("../presets/kvasir-twin.toml")),
     ("pets", include_str!("../presets/pets.toml")),
     (
         "001-text-kvasir",

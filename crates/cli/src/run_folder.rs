@@ -120,7 +120,16 @@ impl RunFolder {
             let message = format!("{} holds no {CHECKPOINT} to go on from", dir.display());
             return Err(Usage::error(message, "give the --out of a training"));
         }
-        Ok(load_training(&dir.join(CHECKPOINT))?)
+        let state = load_training(&dir.join(CHECKPOINT))?;
+        if state.moments.steps == 0 && (state.epoch > 0 || state.step > 0) {
+            let message = format!(
+                "the {CHECKPOINT} of {} holds parameters without the state of their optimiser",
+                dir.display()
+            );
+            let hint = "begin a new training with --from";
+            return Err(Usage::error(message, hint));
+        }
+        Ok(state)
     }
 
     /// Opens the folder of a training, new or `resumed`, for one session. A checkpoint is written at
@@ -384,10 +393,8 @@ mod tests {
         let error = open(&state, false).unwrap_err();
         assert!(error.contains("holds a checkpoint"), "{error}");
         // two that had both read the same checkpoint
-        let further = State {
-            epoch: 1,
-            ..state.clone()
-        };
+        let mut further = state.clone();
+        (further.epoch, further.moments.steps) = (1, 1);
         save_training(&dir.path().join(CHECKPOINT), &further).unwrap();
         let error = open(&state, true).unwrap_err();
         assert!(error.contains("gone on"), "{error}");

@@ -1,6 +1,6 @@
 //! Where images come from: a model and a data set; what an image is to the judge.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -8,6 +8,7 @@ use certiseg_cert::Grid;
 use certiseg_net::checkpoint::{Model, load_model};
 use certiseg_net::data::{Entry, Filter, Layout, LoadSettings, Sample, list, load};
 use certiseg_net::rng::Rng;
+use certiseg_net::smooth::image_numbers;
 use clap::Args;
 
 use crate::fail::Usage;
@@ -93,6 +94,8 @@ pub struct Pictures {
     pub filter: Filter,
     /// Pictures of the data set, those of other processes too.
     pub all: usize,
+    /// Their names.
+    names: Vec<String>,
     entries: Vec<Entry>,
     next: usize,
     ready: VecDeque<Sample>,
@@ -125,6 +128,7 @@ impl Pictures {
         entries.truncate(args.limit.map_or(usize::MAX, |limit| limit as usize));
         let all = entries.len();
         let data_hash = listing_hash(&entries)?;
+        let names = entries.iter().map(|entry| entry.id.clone()).collect();
         if let Some(shard) = shard {
             let mut index = 0..;
             entries.retain(|_| index.next().is_some_and(|index| shard.has(index)));
@@ -136,6 +140,7 @@ impl Pictures {
             size,
             filter: filter.unwrap_or(Filter::Bilinear),
             all,
+            names,
             entries,
             next: 0,
             ready: VecDeque::new(),
@@ -145,6 +150,24 @@ impl Pictures {
     /// Whether every picture has a mask.
     pub fn labelled(&self) -> bool {
         self.entries.iter().all(|entry| entry.mask.is_some())
+    }
+
+    /// An error where the noise of two pictures would be the same, those of other processes too.
+    pub fn check_numbers(&self) -> Result<()> {
+        image_numbers(self.names.iter().map(String::as_str))?;
+        Ok(())
+    }
+
+    /// A picture that is in both.
+    pub fn shared<'p>(&'p self, other: &Pictures) -> Option<&'p String> {
+        let others: HashSet<&String> = other.names.iter().collect();
+        self.names.iter().find(|name| others.contains(name))
+    }
+
+    /// Names of the pictures of this process that are still to come.
+    pub fn left(&self) -> impl Iterator<Item = &str> {
+        let left = &self.entries[self.next..];
+        left.iter().map(|entry| entry.id.as_str())
     }
 
     /// Leaves the first pictures out: their rows are there.

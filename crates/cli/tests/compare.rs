@@ -220,6 +220,17 @@ fn wrong_moves() {
         &["--sigma", "0.1,0.2", "--choose", "a", "--split", "a"],
         &["another split"],
     );
+    // the split is part of all images
+    fs::write(data.join("val.txt"), "0\n").unwrap();
+    wrong(
+        &["--sigma", "0.1,0.2", "--choose", "val"],
+        &["such as 0", "share no image"],
+    );
+    wrong(&["--sigma", "0.1", "--choose", "val"], &["one sigma only"]);
+    wrong(
+        &["--sigma", "0.1", "--eps", "0.1,0.10"],
+        &["--eps", "twice"],
+    );
     wrong(&["--sigma", "0.1", "--n", "50,50"], &["rise"]);
     wrong(&["--sigma", "0.1", "--n", "5"], &["--n0 10"]);
     wrong(&["--sigma", "0.1", "--n0", "0"], &["1 to 255"]);

@@ -196,3 +196,34 @@ fn what_users_get_wrong() {
     fs::write(&tensors, &bytes[..bytes.len() - 3]).unwrap();
     import(&["net.safetensors"]);
 }
+
+/// The network in the tree is the one its card is about.
+#[test]
+fn the_card_is_that_of_the_network() {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models");
+    let card = fs::read_to_string(models.join("README.md")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let data = folder_data(dir.path(), "data", 1);
+    let rows = stdout(&[
+        "certify",
+        "--model",
+        text(&models.join("kvasir_s.safetensors")),
+        "--data",
+        text(&data.join("images")),
+        "--layout",
+        "images",
+        "--metric",
+        "stability",
+        "--eps",
+        "0.1",
+        "--format",
+        "jsonl",
+    ]);
+    let head: serde_json::Value = serde_json::from_str(rows.lines().next().unwrap()).unwrap();
+    let settings = &head["settings"];
+    let hash = settings["model_hash"].as_str().unwrap();
+    assert!(card.contains(&format!("`{hash}`")), "{hash}");
+    assert_eq!(settings["filter"], "nearest");
+    let lipschitz = head["lipschitz"].as_f64().unwrap();
+    assert!((2.0..=2.000012).contains(&lipschitz), "{lipschitz}");
+}

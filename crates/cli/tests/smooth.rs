@@ -24,7 +24,11 @@ fn numbers(list: &Value) -> Vec<f64> {
 }
 
 fn classes(path: &Path) -> Vec<i16> {
-    let bytes = bytes_of(path, "classes");
+    signed(path, "classes")
+}
+
+fn signed(path: &Path, name: &str) -> Vec<i16> {
+    let bytes = bytes_of(path, name);
     bytes
         .chunks(2)
         .map(|two| i16::from_le_bytes([two[0], two[1]]))
@@ -122,6 +126,9 @@ fn verdicts_are_those_of_the_vectors() {
                 .zip(&want)
                 .map(|(class, certified)| if *certified { *class as i16 } else { -1 });
             assert_eq!(classes(&map), expected.collect::<Vec<_>>(), "{id} {name}");
+            // what the radii of the map are about, abstained or not
+            let all: Vec<i16> = guess.iter().map(|class| *class as i16).collect();
+            assert_eq!(signed(&map, "guess"), all, "{id} {name}");
             for (got, want) in ln_p(&map).iter().zip(numbers(&case["p"])) {
                 assert!(
                     (got - want.ln()).abs() <= 1e-11 * want.ln().abs().max(1.0),

@@ -53,15 +53,23 @@ fn wrong_moves() {
         &["--statement", "strong:1"],
         &["threshold left at the border is 1"],
     );
+    wrong(
+        &["--statement", "strong:0.9"],
+        &["strong:0.9 above --tau 0.75"],
+    );
     wrong(&["--family", "screened"], &["--screen"]);
     wrong(&["--screen", "3"], &["--family screened"]);
+    wrong(
+        &["--family", "screened", "--screen", "11"],
+        &["--screen 11 of 10"],
+    );
     wrong(
         &["--family", "screened", "--screen", "3", "--single-stage"],
         &["--single-stage"],
     );
     wrong(
         &["--hierarchy", "nowhere.json", "--correction", "bonferroni"],
-        &["cannot read nowhere.json"][..0],
+        &["cannot read nowhere.json"],
     );
     wrong(
         &["--labels", &paths[0]],
@@ -119,7 +127,7 @@ fn wrong_files() {
     samples("|u1", &good[..40]);
     wrong("--samples", &["cut short"]);
     fs::write(&path, b"").unwrap();
-    wrong("--samples", &["a.npz"][..0]);
+    wrong("--samples", &["a.npz", "no npz archive"]);
     save(&path, &[("maps", "|u1", &[12, 4], &good)]);
     wrong("--samples", &["no array \"samples\"", "maps"]);
     wrong("--votes", &["no array \"classes\"", "maps"]);

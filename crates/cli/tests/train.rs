@@ -264,6 +264,18 @@ fn a_run_tells_its_machine_its_data_and_its_curves() {
     stdout(&["model", "pack", checkpoint, "--out", packed]);
     assert!(fs::metadata(packed).unwrap().len() * 2 < fs::metadata(checkpoint).unwrap().len());
     stdout(&["audit", packed]);
+    // which is nothing to go on from as if it had never stopped
+    let other = dir.path().join("other");
+    fs::create_dir(&other).unwrap();
+    fs::copy(packed, other.join("checkpoint.safetensors")).unwrap();
+    let output = certiseg(&["train", "--resume", other.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("without the state of their optimiser") && message.contains("--from"));
+    // what travels does not tell where it was made
+    let bytes = fs::read(packed).unwrap();
+    let whole = dir.path().to_str().unwrap().as_bytes();
+    assert!(!bytes.windows(whole.len()).any(|part| part == whole));
 
     // pictures that have changed are not gone on with
     fs::copy(

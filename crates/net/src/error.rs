@@ -445,6 +445,12 @@ pub enum Error {
         /// What was got.
         what: String,
     },
+    /// A file that holds no sampling to go on with.
+    #[error("no whole sampling: {what}")]
+    TornSampling {
+        /// What was found.
+        what: String,
+    },
     /// A model file of another version.
     #[error("format {got}, expected format {expected}")]
     Format {

@@ -122,7 +122,8 @@ impl AbstentionCounts {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AbstentionFigures {
-    /// Certified and correct, of v: the certified accuracy of paper 001 eq 24.
+    /// Certified and correct, of v: the certified accuracy of paper 001 eq 24, where no certified one may be wrong
+    /// ([`super::SmoothRow::right_at_least`] counts those that may).
     pub acc_certified: Option<f64>,
     /// The same of those that do not abstain.
     pub acc_selective: Option<f64>,

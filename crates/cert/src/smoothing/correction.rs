@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lower::check_level;
 use super::tail::Tail;
+use super::wide::Wide;
 use crate::error::{Error, Result};
 
 /// A correction, of N components tested together.
@@ -159,15 +160,22 @@ pub fn weighted_bonferroni(p_values: &[f64], weights: &[f64], alpha: f64) -> Res
         got,
         expected: "weights from 0 whose sum is at most 1",
     };
-    let bad = weights.iter().find(|weight| !(0.0..=1.0).contains(*weight));
-    let sum: f64 = weights.iter().sum();
-    match bad {
-        Some(weight) => return Err(refused(*weight)),
-        None if sum > 1.0 + 0.5f64.powi(40) => return Err(refused(sum)),
-        None => {}
+    if let Some(weight) = weights.iter().find(|weight| !(0.0..=1.0).contains(*weight)) {
+        return Err(refused(*weight));
+    }
+    // a million weights are too many for a sum in f64; -0 has no sign here
+    let each = weights.iter().map(|weight| Wide::from(weight.abs()));
+    let sum = each.fold(Wide::ZERO, Wide::plus);
+    let sum = if sum > Wide::ONE {
+        sum.down().next_up()
+    } else {
+        1.0
+    };
+    if sum > 1.0 + 0.5f64.powi(40) {
+        return Err(refused(sum));
     }
     // what rounding adds to the sum is taken off
-    let alpha = alpha / sum.max(1.0);
+    let alpha = alpha / sum;
     let pairs = p_values.iter().zip(weights);
     Ok(pairs.map(|(p, weight)| *p <= weight * alpha).collect())
 }
@@ -285,6 +293,9 @@ mod tests {
         let got = reject(&[0.04, 0.04, 0.0], &[0.5, 0.3, 0.0]).unwrap();
         assert_eq!(got, [true, false, true]);
         assert!(reject(&[0.1; 10], &[0.1; 10]).is_ok());
+        // in f64 these sum up to 1 + 8e-12
+        assert!(reject(&vec![0.1; 1_000_000], &vec![1e-6; 1_000_000]).is_ok());
+        assert!(reject(&[0.1, 0.1], &[-0.0, 1.0]).is_ok());
         for weights in [[0.6, 0.6], [-0.1, 0.5], [f64::NAN, 0.1]] {
             let error = reject(&[0.1, 0.1], &weights).unwrap_err();
             assert!(matches!(error, Error::Parameter { .. }));

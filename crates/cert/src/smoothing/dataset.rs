@@ -7,7 +7,7 @@ use super::band::band;
 use super::boundary::BoundarySplit;
 use super::row::SmoothRow;
 use crate::error::Result;
-use crate::{mean_lower, mean_upper};
+use crate::{Share, mean_lower, mean_upper};
 
 /// The mean over images is within the band of its expectation but for this probability.
 const BETA: f64 = 0.05;
@@ -46,6 +46,8 @@ pub struct SmoothDataset {
     pub band: Option<f64>,
     /// Mean of the certified information gains, rounded down.
     pub gain: Option<f64>,
+    /// As [`SmoothRow::right_at_least`], pixels of all images as one.
+    pub right_at_least: Option<f64>,
     /// Beside labels, counts of all images as one.
     pub figures: Option<AbstentionFigures>,
     /// Near changes of label and elsewhere.
@@ -79,6 +81,10 @@ impl SmoothDataset {
                 .get_or_insert(BoundarySplit::new(split.distance))
                 .add(&split);
         }
+        let right = rows.iter().filter_map(SmoothRow::right_of);
+        let right = right.fold([0, 0], |sum, image| [sum[0] + image[0], sum[1] + image[1]]);
+        let right_at_least =
+            (right[1] > 0).then(|| Share::new(right[0] as usize, right[1] as usize).lower());
         let single = rows.iter().any(|row| row.allowed.is_none());
         let alpha = rows.first().filter(|_| !single).map(|row| row.alpha);
         Ok(SmoothDataset {
@@ -95,6 +101,7 @@ impl SmoothDataset {
                 .then(|| band(certified.len(), BETA))
                 .transpose()?,
             gain: mean_lower(&gains),
+            right_at_least,
             figures,
             boundary,
         })
@@ -131,6 +138,13 @@ mod tests {
             (2, Some(0.5), Some(0.25))
         );
         assert_eq!((data.tests, data.certified_components, data.net), (8, 6, 6));
+        // of 4 and 4 pixels 3 each are certified and right
+        assert_eq!(data.right_at_least, Some(0.75));
+        let mut wrong = rows();
+        (wrong[0].allowed, wrong[1].allowed) = (Some(1), Some(9));
+        assert_eq!(wrong[0].right_at_least(), Some(0.5));
+        let wrong = SmoothDataset::of(&wrong, None).unwrap();
+        assert_eq!(wrong.right_at_least, Some(0.25));
         assert!(
             data.wrong_images
                 .is_some_and(|wrong| (0.002..0.00201).contains(&wrong))

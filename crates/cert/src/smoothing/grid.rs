@@ -80,6 +80,13 @@ impl GridLaw {
         }
     }
 
+    /// The most by which so many draws together are off their law, in total variation; rounded up.
+    pub fn distance(&self, draws: u64) -> f64 {
+        let values = self.ends.len() as f64 + 1.0;
+        // u64 to f64 may round down
+        (draws as f64).next_up() * values * 0.5f64.powi(65) * (1.0 + f64::EPSILON)
+    }
+
     /// q of 64 random bits; the last value takes what is above all thresholds.
     pub fn value(&self, bits: u64) -> i16 {
         let place = self.ends.partition_point(|end| *end <= bits);
@@ -207,6 +214,10 @@ mod tests {
         let grid = GridLaw::new(GAUSSIAN, 255).unwrap();
         assert_eq!((grid.value(0), grid.value(1 << 63)), (grid.least(), 0));
         assert_eq!(grid.value(u64::MAX), -grid.least());
+        // 2^-65 for each of the values -r to r
+        let values = 2.0 * f64::from(-grid.least()) + 1.0;
+        let distance = grid.distance(1 << 20) / 2f64.powi(20 - 65);
+        assert!(distance >= values && distance < values * (1.0 + 1e-15));
     }
 
     #[test]

@@ -222,9 +222,14 @@ impl<'a> PathVotes<'a> {
         Ok(())
     }
 
-    /// Votes by level, from leaves on.
+    /// Votes by level, from leaves on, for nodes: those of the first level too may have other numbers than the classes.
     pub fn levels(&self) -> &[Votes] {
         &self.levels
+    }
+
+    /// Votes for the leaves as classes of the network; none in a hierarchy of one class.
+    pub fn of_classes(&self) -> Option<Votes> {
+        Some(self.levels.first()?.renamed(self.leaves.clone()))
     }
 
     /// The finest certified node of each component; none: abstain.
@@ -357,6 +362,25 @@ mod tests {
             small().choose(&[&[0], &[0, 1]]),
             Err(Error::Components { .. })
         ));
+    }
+
+    /// Nodes of the first level may be numbered in any way.
+    #[test]
+    fn leaves_are_certified_as_classes() {
+        let tree = Hierarchy::new(vec![vec![2, 0, 1], vec![5, 5, 6]]).unwrap();
+        let mut votes = PathVotes::new(&tree, vec![0, 1, 2]).unwrap();
+        votes.add(&[0, 1, 1]).unwrap();
+        let leaves = votes.of_classes().unwrap();
+        assert_eq!(leaves.classes(), [0, 1, 2]);
+        assert_eq!([0, 1, 2].map(|i| leaves.count(i)), [1, 1, 0]);
+        assert_eq!(leaves.samples(), 1);
+        let one = Hierarchy::new(vec![vec![0]]).unwrap();
+        assert!(
+            PathVotes::new(&one, vec![0])
+                .unwrap()
+                .of_classes()
+                .is_none()
+        );
     }
 
     #[test]

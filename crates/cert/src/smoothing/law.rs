@@ -124,7 +124,7 @@ impl Law {
                 let ratio = Wide::from(1.0 - out).divided_by(Wide::from(1.0 - tau));
                 scale * ln(ratio) * (1.0 - 2.0 * elementary::ERROR)
             }
-            Law::Uniform { width } => 2.0 * width * (tau - out),
+            Law::Uniform { width } => width * (2.0 * (tau - out)),
         };
         Ok(radius.next_down().max(0.0))
     }

@@ -36,13 +36,20 @@ impl Looks {
     /// # Errors
     ///
     /// [`Error::Look`] for looks that do not rise, or whose shares are not above 0 with a sum of at
-    /// most 1; [`Error::Unsupported`] for one stage; as [`Procedure::check`].
+    /// most 1; [`Error::Unsupported`] for one stage, and for corrections under which certified components may be wrong:
+    /// each look might add its own. As [`Procedure::check`].
     pub fn new(procedure: Procedure, looks: &[Look], components: usize) -> Result<Self> {
         let procedure = procedure.check()?;
         if procedure.stage != Stage::Two {
             return Err(Error::Unsupported {
                 what: "looking at classes that are chosen by the samples that test them",
                 way_out: "use two stages",
+            });
+        }
+        if procedure.correction.allowed() != Some(0) {
+            return Err(Error::Unsupported {
+                what: "looks under a correction that allows wrong components",
+                way_out: "use holm or bonferroni",
             });
         }
         let refused = |reason| Err(Error::Look { reason });
@@ -220,5 +227,14 @@ mod tests {
         };
         let error = Looks::new(single, &Looks::equal(&[10]), 1).unwrap_err();
         assert!(matches!(error, Error::Unsupported { .. }));
+        // at most one wrong at each look is not at most one wrong
+        for correction in [Correction::None, Correction::Kfwer(2), Correction::Count(1)] {
+            let procedure = Procedure {
+                correction,
+                ..PROCEDURE
+            };
+            let error = Looks::new(procedure, &Looks::equal(&[10]), 1).unwrap_err();
+            assert!(matches!(error, Error::Unsupported { .. }));
+        }
     }
 }

@@ -25,7 +25,8 @@
 //! # Rounding
 //!
 //! p-values are rounded up, with room for the rounding of the level that they are compared with ([`Tail`]);
-//! lower bounds of probabilities and radii are rounded down. p <= level certifies, a tie included.
+//! lower bounds of probabilities and radii are rounded down. p <= level certifies, a tie of these numbers included; a tie of
+//! the true ones is lost to the rounding.
 //!
 //! # A tour
 //!

@@ -101,7 +101,7 @@ impl Plan {
         Ok(self)
     }
 
-    /// The level of the first step; the guard of a single stage in steps, which rarely binds, apart.
+    /// The level of the first step.
     pub(super) fn level(&self) -> f64 {
         let alpha = match self.stage {
             Stage::Single { guard } if self.correction.steps() => self.alpha - guard * self.alpha,
@@ -125,7 +125,8 @@ impl Plan {
         let tail = if self.two_tails() {
             Tail::single_stage(samples, self.tau)?
         } else {
-            Tail::new(samples, self.tau)?
+            let (_, least) = self.stage.guarded(samples, self.tests, self.alpha)?;
+            Tail::new(samples, self.tau)?.ones_below(least)
         };
         Ok(tail.least(self.level()))
     }
@@ -160,8 +161,21 @@ impl Plan {
     /// The least n > `last` that tolerates `misses`: p falls in n, so that it is bracketed.
     fn next_step(&self, last: usize, misses: usize) -> Result<Option<Step>> {
         let level = self.level();
+        // of a single stage in steps the guard too, which binds where tau is near 1/2
+        let guard = match self.stage {
+            Stage::Single { guard } if self.correction.steps() => {
+                Some(guard * self.alpha / self.tests as f64 / 2.0)
+            }
+            _ => None,
+        };
         let passes = |samples: usize| -> Result<bool> {
-            Ok(Tail::one(samples, self.tau, misses, self.two_tails())? <= level)
+            if Tail::one(samples, self.tau, misses, self.two_tails())? > level {
+                return Ok(false);
+            }
+            match guard {
+                Some(guard) => Ok(Tail::one(samples, 0.5, misses, false)? <= guard),
+                None => Ok(true),
+            }
         };
         let (mut fails, mut width) = (last.max(misses), 8);
         let mut found = loop {
@@ -244,7 +258,7 @@ impl Plan {
     /// Forwards in all, for n tests.
     pub fn forwards(&self, samples: usize) -> usize {
         match self.stage {
-            Stage::Two => self.choose + samples,
+            Stage::Two => self.choose.saturating_add(samples),
             Stage::Single { .. } => samples,
         }
     }
@@ -379,6 +393,35 @@ mod tests {
         assert_eq!(single.threshold(110).unwrap(), Some(107));
         assert_eq!(single.steps(8).unwrap(), PLAN.steps(8).unwrap());
         assert_eq!((single.forwards(110), PLAN.forwards(100)), (110, 110));
+    }
+
+    /// Near 1/2 the guard of a single stage binds: 21 votes of 21 pass the test, 25 of 25 the guard too.
+    #[test]
+    fn single_stages_in_steps_need_their_guard() {
+        let single = Plan {
+            tau: 0.5,
+            tests: 1000,
+            stage: Stage::SINGLE,
+            ..PLAN
+        };
+        let two = Plan {
+            stage: Stage::Two,
+            ..single
+        };
+        assert_eq!(two.least().unwrap(), Some(20));
+        assert_eq!(single.threshold(24).unwrap(), None);
+        assert_eq!(single.threshold(25).unwrap(), Some(25));
+        let steps: Vec<usize> = single
+            .steps(2)
+            .unwrap()
+            .iter()
+            .map(|step| step.samples)
+            .collect();
+        assert_eq!(steps, [25, 30]);
+        assert_eq!(
+            single.warnings(24).unwrap(),
+            [Warning::AllAbstain { least: 25 }]
+        );
     }
 
     #[test]

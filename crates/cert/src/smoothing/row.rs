@@ -8,9 +8,8 @@ use super::correction::Correction;
 use super::guess::ABSTAIN;
 use super::hierarchy::Levels;
 use super::law::{Law, Promise};
-use super::radius::{RadiusPoint, RadiusTable};
 use super::verdict::{Decision, Procedure, Stage};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::share::f32_down;
 use crate::{Norm, Share};
 
@@ -38,7 +37,7 @@ pub enum Family {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FloatingPoint {
-    /// Noise on the grid of the picture: the noise is exact, the network is the program.
+    /// Noise on the grid of the picture, of its law but for [`Sampling::distance`]; the network is the program.
     Covered,
     /// Up to rounding.
     Modulo,
@@ -52,6 +51,8 @@ pub enum Canary {
     NoDuplicates,
     /// Not looked for: votes from elsewhere.
     NotRun,
+    /// Label maps of noisy pictures were equal: a steady network, or noise that was used twice.
+    RepeatedMaps,
 }
 
 /// How votes came about; what the caller vouches for.
@@ -74,6 +75,8 @@ pub struct Sampling {
     pub family: Family,
     /// Whether rounding is covered.
     pub floating_point: FloatingPoint,
+    /// Total variation between what was drawn, all of it together, and the law; rounded up. 0 where that is not known.
+    pub distance: f64,
     /// Whether the draws differ.
     pub canary: Canary,
 }
@@ -89,11 +92,11 @@ pub struct SmoothRow {
     pub sampling: Sampling,
     /// Norm of the radius.
     pub norm: Norm,
-    /// Threshold; null where all hold together.
-    pub tau: Option<f64>,
+    /// Threshold.
+    pub tau: f64,
     /// Level, of this image alone.
     pub alpha: f64,
-    /// Correction; of all thresholds together `bonferroni` or `count:B`.
+    /// Correction.
     pub correction: Correction,
     /// How classes were chosen.
     pub stage: Stage,
@@ -165,7 +168,7 @@ impl SmoothRow {
     ///
     /// # Errors
     ///
-    /// As [`Law::radius_to`].
+    /// As [`Law::radius_to`]; [`Error::Parameter`] for a strong promise above the threshold: it holds nowhere.
     pub fn new(
         image: &str,
         sampling: Sampling,
@@ -173,44 +176,22 @@ impl SmoothRow {
         promise: Promise,
         decision: &Decision,
     ) -> Result<Self> {
+        let out = promise.out()?;
+        if out > procedure.tau {
+            return Err(Error::Parameter {
+                what: "threshold left at the border",
+                got: out,
+                expected: "at most the threshold tau of the test",
+            });
+        }
         let radius = sampling.law.radius_to(procedure.tau, promise)?;
         let row = Self::of(image, sampling, procedure, promise, radius);
         let row = SmoothRow {
-            tau: Some(procedure.tau),
             threshold: decision.threshold.map(|count| count as u64),
             net: decision.net,
             ..row
         };
         Ok(row.counted(decision.certified, decision.tests))
-    }
-
-    /// At one radius of a curve that holds for all radii together; of `procedure` the level and the
-    /// stage count.
-    pub fn simultaneous(
-        image: &str,
-        sampling: Sampling,
-        procedure: &Procedure,
-        promise: Promise,
-        (table, tests): (&RadiusTable, u64),
-        point: RadiusPoint,
-    ) -> Self {
-        let row = Self::of(image, sampling, procedure, promise, point.radius);
-        let least = table
-            .radii()
-            .iter()
-            .position(|r| *r > 0.0 && *r >= point.radius);
-        let correction = match table.allowed() {
-            0 => Correction::Bonferroni,
-            wrong => Correction::Count(wrong),
-        };
-        let row = SmoothRow {
-            threshold: least.map(|count| count as u64),
-            net: point.net,
-            correction,
-            allowed: correction.allowed(),
-            ..row
-        };
-        row.counted(point.certified, tests)
     }
 
     fn of(
@@ -225,7 +206,7 @@ impl SmoothRow {
             image: image.into(),
             norm: sampling.law.norm(),
             sampling,
-            tau: None,
+            tau: procedure.tau,
             alpha: procedure.alpha,
             correction: procedure.correction,
             stage: procedure.stage,
@@ -274,17 +255,25 @@ impl SmoothRow {
         certified.iter().map(of).collect()
     }
 
+    /// Certified and right beside labels, less those that may be wrong, of the pixels that count; rounded down.
+    pub fn right_at_least(&self) -> Option<f64> {
+        let [right, counted] = self.right_of()?;
+        (counted > 0).then(|| Share::new(right as usize, counted as usize).lower())
+    }
+
+    /// The same as numbers of pixels.
+    pub(super) fn right_of(&self) -> Option<[u64; 2]> {
+        let counts = &self.figures.as_ref()?.counts;
+        let right = counts.right.saturating_sub(self.allowed.unwrap_or(0));
+        Some([right, counts.counted])
+    }
+
     /// What is proved, in words.
     pub fn statement(&self) -> String {
         let which = match self.allowed {
             None => "for each certified component by itself".into(),
             Some(0) => "for every certified component".into(),
             Some(wrong) => format!("for all certified components but {wrong} at most"),
-        };
-        let all = if self.tau.is_none() {
-            ", at all radii together"
-        } else {
-            ""
         };
         let then = match self.promise {
             Promise::ClassOrAbstain => "The abstaining model may abstain there.".into(),
@@ -298,10 +287,35 @@ impl SmoothRow {
             FloatingPoint::Covered => "",
             FloatingPoint::Modulo => " It holds up to rounding in floating point.",
         };
+        let twice = match self.sampling.canary {
+            Canary::RepeatedMaps => {
+                " Label maps of noisy pictures were equal: if noise was used twice, nothing here holds."
+            }
+            Canary::NoDuplicates | Canary::NotRun => "",
+        };
+        let off = match self.sampling.distance {
+            0.0 => String::new(),
+            distance => format!(" - {}", one_digit_up(distance)),
+        };
         format!(
-            "With probability at least 1 - {} over the sampling, {which} and every change of the input of l{} norm at most {} at once{all}, the smoothed model ({}) gives the class stated here. {then} The statement is about the smoothed model, not about the network.{rounding}",
+            "With probability at least 1 - {}{off} over the sampling, {which} and every change of the input of l{} norm at most {} at once, the smoothed model ({}) gives the class stated here. {then} The statement is about the smoothed model, not about the network.{rounding}{twice}",
             self.alpha, self.norm, self.radius, self.sampling.law
         )
+    }
+}
+
+/// A number above 0 as one digit and a power of ten, not below it.
+fn one_digit_up(value: f64) -> String {
+    let text = format!("{value:.0e}");
+    match text.parse::<f64>() {
+        Ok(near) if near < value => match text.split_once('e') {
+            Some(("9", exponent)) => format!("1e{}", exponent.parse::<i32>().unwrap_or(0) + 1),
+            Some((digit, exponent)) => {
+                format!("{}e{exponent}", digit.parse::<u8>().unwrap_or(9) + 1)
+            }
+            None => text,
+        },
+        _ => text,
     }
 }
 
@@ -319,6 +333,7 @@ pub(super) mod tests {
             seed: Some(7),
             family: Family::All,
             floating_point: FloatingPoint::Covered,
+            distance: 2.1e-10,
             canary: Canary::NoDuplicates,
         }
     }
@@ -373,7 +388,7 @@ pub(super) mod tests {
         let words = row(Correction::Holm, Promise::ClassOrAbstain).statement();
         assert_eq!(
             words,
-            "With probability at least 1 - 0.001 over the sampling, for every certified component and every change of the input of l2 norm at most 0.16862243754902037 at once, the smoothed model (gaussian noise, sigma 0.25) gives the class stated here. The abstaining model may abstain there. The statement is about the smoothed model, not about the network."
+            "With probability at least 1 - 0.001 - 3e-10 over the sampling, for every certified component and every change of the input of l2 norm at most 0.16862243754902037 at once, the smoothed model (gaussian noise, sigma 0.25) gives the class stated here. The abstaining model may abstain there. The statement is about the smoothed model, not about the network."
         );
         let words = row(Correction::Count(5), Promise::Strong { out: 0.6 }).statement();
         assert!(words.contains("for all certified components but 5 at most"));
@@ -382,30 +397,42 @@ pub(super) mod tests {
         assert!(words.contains("for each certified component by itself"));
         let mut modulo = row(Correction::Holm, Promise::ClassOrAbstain);
         modulo.sampling.floating_point = FloatingPoint::Modulo;
+        modulo.sampling.distance = 0.0;
+        let words = modulo.statement();
+        assert!(words.starts_with("With probability at least 1 - 0.001 over"));
+        assert!(words.ends_with("up to rounding in floating point."));
+        modulo.sampling.canary = Canary::RepeatedMaps;
         assert!(
             modulo
                 .statement()
-                .ends_with("up to rounding in floating point.")
+                .ends_with("used twice, nothing here holds.")
         );
     }
 
+    /// p > 0.75 says nothing of a model that abstains up to 0.9, at no distance.
     #[test]
-    fn a_point_of_the_curve_is_a_row() {
-        let law = (sampling().law, Promise::ClassOrAbstain);
-        for allowed in [0, 2] {
-            let table = RadiusTable::new((100, Stage::Two), (4, allowed), 0.001, law).unwrap();
-            let point = table.at(&histogram(), 0.1).unwrap();
-            let procedure = procedure(Correction::Holm);
-            let row =
-                SmoothRow::simultaneous("a", sampling(), &procedure, law.1, (&table, 4), point);
-            assert_eq!(
-                (row.tau, row.allowed, row.certified),
-                (None, Some(allowed), Some(0.75))
-            );
-            assert_eq!((row.radius, row.net), (0.1, 3 - allowed));
-            assert!(row.statement().contains("at all radii together"));
-            let least = row.threshold.unwrap() as usize;
-            assert!(table.radius(least) >= 0.1 && table.radius(least - 1) < 0.1);
+    fn a_strong_promise_above_the_threshold_is_none() {
+        let procedure = procedure(Correction::Holm);
+        let decision = procedure.decide(100, &histogram()).unwrap();
+        let of = |out| {
+            let promise = Promise::Strong { out };
+            SmoothRow::new("a", sampling(), &procedure, promise, &decision)
+        };
+        assert_eq!(of(0.75).unwrap().radius, 0.0);
+        for out in [0.75f64.next_up(), 0.9] {
+            assert!(matches!(of(out), Err(Error::Parameter { .. })));
+        }
+    }
+
+    #[test]
+    fn digits_are_rounded_up() {
+        for (value, want) in [
+            (2e-8, "2e-8"),
+            (2.1e-8, "3e-8"),
+            (9.01e-8, "1e-7"),
+            (9.9e-8, "1e-7"),
+        ] {
+            assert_eq!(one_digit_up(value), want);
         }
     }
 

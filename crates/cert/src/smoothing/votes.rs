@@ -116,6 +116,14 @@ impl Votes {
         Ok(())
     }
 
+    /// The same counts under other names of the classes.
+    pub(super) fn renamed(&self, classes: Vec<u8>) -> Self {
+        Votes {
+            classes,
+            ..self.clone()
+        }
+    }
+
     /// Number of components.
     pub fn len(&self) -> usize {
         self.classes.len()

@@ -141,7 +141,7 @@ fn the_published_levels_are_no_k_fwer() {
 }
 
 /// One stage with three classes, the candidate chosen by the first samples that also test.
-fn single_stage_rate(correction: Correction, runs: usize) -> f64 {
+fn single_stage_rate(correction: Correction, shared: bool, runs: usize) -> f64 {
     let (tests, n, alpha) = (20usize, 40, 0.2);
     let procedure = Procedure {
         tau: TAU,
@@ -155,7 +155,8 @@ fn single_stage_rate(correction: Correction, runs: usize) -> f64 {
         let mut guess = Guess::new(tests);
         let mut votes: Option<Votes> = None;
         for sample in 0..n {
-            let label = |_| match chance.unit() {
+            let all = chance.unit();
+            let label = |_| match if shared { all } else { chance.unit() } {
                 u if u < TAU => 0,
                 u if u < TAU + 0.2 => 1,
                 _ => 2,
@@ -177,19 +178,26 @@ fn single_stage_rate(correction: Correction, runs: usize) -> f64 {
         let decision = procedure
             .decide(n, &votes.histogram(None).unwrap())
             .unwrap();
-        errors += usize::from(decision.certified > 0);
+        errors += usize::from(decision.certified > correction.allowed().unwrap());
     }
     errors as f64 / runs as f64
 }
 
 #[test]
 fn single_stages_hold() {
-    for correction in [Correction::Bonferroni, Correction::Holm] {
-        let rate = single_stage_rate(correction, 2000);
-        assert!(
-            rate <= limit(0.2, 2000) && rate > 0.0,
-            "{correction}: {rate}"
-        );
+    for correction in [
+        Correction::Bonferroni,
+        Correction::Holm,
+        Correction::Kfwer(3),
+        Correction::Count(2),
+    ] {
+        for shared in [false, true] {
+            let rate = single_stage_rate(correction, shared, 2000);
+            assert!(
+                rate <= limit(0.2, 2000) && rate > 0.0,
+                "{correction}, shared {shared}: {rate}"
+            );
+        }
     }
 }
 

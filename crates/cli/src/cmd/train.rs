@@ -117,7 +117,7 @@ impl Train {
                 let other = load_training(from)?;
                 State::start_from(settings, &other).map_err(|error| {
                     let message = format!("{} holds another network: {error}", from.display());
-                    let hint = "give the [network] settings it was trained with; config.toml of its run has them";
+                    let hint = "give the [network] settings it was trained with; config.toml of its run has them, of a packed model its card";
                     Usage::error(message, hint)
                 })
             }

@@ -45,6 +45,7 @@ impl Error {
             Error::NoDevice { .. } => "build with --features gpu (Vulkan) or cuda and see that its driver is installed, or compute on the processor: --device cpu".into(),
             Error::Diverged { .. } => "lower the learning rate or the temperature; a checkpoint written before is whole".into(),
             Error::NotACheckpoint { .. } => "copy the file again, or train anew".into(),
+            Error::TornSampling { .. } => "remove the file: its image begins anew".into(),
             Error::Tensor { .. } => "write the file again: weights are named, finite F32 tensors of the shapes that the layers say".into(),
             Error::Format { .. } => "use the version of this program that wrote it".into(),
             Error::SameInput { .. } => "use none of these votes: a draw is repeated somewhere before the network, or the noise is too small to be seen".into(),

@@ -53,6 +53,11 @@ impl Canary {
         }
     }
 
+    /// How many have entered.
+    pub fn count(&self) -> usize {
+        self.seen.len()
+    }
+
     /// All hashes, in the order of their samples.
     pub fn hashes(&self) -> Vec<(u64, Entered)> {
         let mut all: Vec<_> = self

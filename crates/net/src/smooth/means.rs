@@ -34,7 +34,11 @@ impl Means {
         }
         for (sum, logit) in self.sums.iter_mut().zip(logits) {
             *sum += f64::from(*logit);
-            self.largest = self.largest.max(f64::from(logit.abs()));
+            // max() forgets NaN, and a rival that is NaN would be none: then no gap is finite
+            self.largest = match logit.is_finite() {
+                true => self.largest.max(f64::from(logit.abs())),
+                false => f64::INFINITY,
+            };
         }
         self.samples += 1;
         Ok(())
@@ -103,6 +107,12 @@ mod tests {
         let gaps = means.gaps(&[1, 2]).unwrap();
         assert!(gaps[0] < -0.25 && gaps[1] < -0.9 + 1e-6);
         assert!(means.gaps(&[0]).is_err() && means.gaps(&[0, 3]).is_err());
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut means = Means::new(3);
+            means.add(&[1.0, 0.0, bad]).unwrap();
+            means.add(&[1.0, 0.0, 0.0]).unwrap();
+            assert!(!means.gaps(&[0]).unwrap()[0].is_finite(), "{bad}");
+        }
         assert!(means.add(&[0.0]).is_err());
     }
 }

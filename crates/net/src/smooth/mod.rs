@@ -52,6 +52,7 @@ mod means;
 mod model;
 mod noise;
 mod philox;
+mod real;
 mod sampler;
 mod scale;
 mod state;

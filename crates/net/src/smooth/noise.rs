@@ -2,18 +2,17 @@
 //!
 //! *Grid*: q = round(255·noise) is added to the bytes, in whole numbers, so that nothing of the picture leaks
 //! through a rounded sum; the network that reads the result is f'(z) = f(round(255·z)/255)
-//! ([`GridLaw`]). *Float*: real noise of 53-bit uniforms, rounded with the sum to f32; what is proved then
+//! ([`GridLaw`]). *Float*: real noise of 52-bit uniforms, rounded with the sum to f32; what is proved then
 //! holds up to rounding. Neither is cut to [0, 1]: that would be the network's part.
 //!
 //! Value (c, y, x) of a picture (3, H, W) takes number j = (y·W + x)·3 + c of the sample, whatever
 //! the layout in memory.
 
-use std::f64::consts::TAU;
-
 use certiseg_cert::smoothing::{FloatingPoint, GridLaw, Law};
 use serde::{Deserialize, Serialize};
 
 use super::philox::Philox;
+use super::real;
 use crate::data::UNIT;
 use crate::error::Result;
 
@@ -111,6 +110,13 @@ impl Noise {
         }
     }
 
+    /// The most by which so many values are off the law, in total variation, rounded up; of real noise, whose
+    /// rounding is not counted, 0.
+    pub fn distance(&self, draws: u64) -> f64 {
+        let table = self.table.as_ref();
+        table.map_or(0.0, |table| table.law.distance(draws))
+    }
+
     /// Its moments; on a grid those of q/255.
     pub fn moments(&self) -> Moments {
         if let Some(table) = &self.table {
@@ -138,12 +144,14 @@ impl Noise {
         let pixels = picture.len() / CHANNELS;
         let mut numbers = [0; PIXELS * CHANNELS];
         let mut values = [0; PIXELS * CHANNELS];
+        let mut reals = [[0.0; 2]; PIXELS * CHANNELS / 2];
         for start in (0..pixels).step_by(PIXELS) {
             let count = PIXELS.min(pixels - start);
             let numbers = &mut numbers[..(count * CHANNELS).next_multiple_of(2)];
             bits.fill(start * CHANNELS / 2, numbers);
-            if let Some(table) = &self.table {
-                table.look_up(numbers, &mut values);
+            match &self.table {
+                Some(table) => table.look_up(numbers, &mut values),
+                None => real::fill(self.law, numbers.as_chunks::<2>().0, &mut reals),
             }
             for channel in 0..CHANNELS {
                 let from = channel * pixels + start;
@@ -155,10 +163,8 @@ impl Noise {
                         *noisy = on_grid(*clean, *value);
                     }
                 } else {
-                    let pairs = numbers.as_chunks::<2>().0;
-                    for (i, (noisy, clean)) in noisy.iter_mut().zip(clean).enumerate() {
-                        let j = i * CHANNELS + channel;
-                        let noise = draw(self.law, pairs[j / 2], j % 2);
+                    let noise = reals.as_flattened()[channel..].iter().step_by(CHANNELS);
+                    for ((noisy, clean), noise) in noisy.iter_mut().zip(clean).zip(noise) {
                         *noisy = (f64::from(UNIT[usize::from(*clean)]) + noise) as f32;
                     }
                 }
@@ -213,31 +219,6 @@ impl Table {
             fourth += mass * square * square;
         }
         Moments { variance, fourth }
-    }
-}
-
-/// Real noise from two numbers; `half` says which of them is asked for.
-///
-/// Of the Gaussian law both numbers make both values (Box and Muller); radii end at 8.57 sigma, which cuts
-/// off 2^-53 of a pair. The Laplace law ends at 36.7 scales, the same mass of one value.
-fn draw(law: Law, pair: [u64; 2], half: usize) -> f64 {
-    /// 2^-53.
-    const UNIT: f64 = 1.0 / (1u64 << 53) as f64;
-    // in (0, 1]
-    let positive = |bits: u64| ((bits >> 11) + 1) as f64 * UNIT;
-    let own = pair[half];
-    match law {
-        Law::Gaussian { sigma } => {
-            let radius = sigma * (-2.0 * positive(pair[0]).ln()).sqrt();
-            let angle = TAU * (pair[1] >> 11) as f64 * UNIT;
-            radius * if half == 0 { angle.cos() } else { angle.sin() }
-        }
-        Law::Laplace { scale } => {
-            let size = -scale * positive(own).ln();
-            // a bit that the size does not read
-            if own & 1 == 0 { size } else { -size }
-        }
-        Law::Uniform { width } => width * (2.0 * ((own >> 11) as f64 + 0.5) * UNIT - 1.0),
     }
 }
 

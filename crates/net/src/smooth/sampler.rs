@@ -41,6 +41,7 @@ pub struct Sampler<'a> {
 pub(super) trait Source: Sync {
     fn law(&self) -> (cert::Law, Arithmetic);
     fn moments(&self) -> Moments;
+    fn distance(&self, draws: u64) -> f64;
     fn draw(&self, bits: &Philox, sample: u32, picture: &[u8], noisy: &mut [f32]);
 }
 
@@ -51,6 +52,10 @@ impl Source for Noise {
 
     fn moments(&self) -> Moments {
         Noise::moments(self)
+    }
+
+    fn distance(&self, draws: u64) -> f64 {
+        Noise::distance(self, draws)
     }
 
     fn draw(&self, bits: &Philox, _: u32, picture: &[u8], noisy: &mut [f32]) {
@@ -238,7 +243,14 @@ impl<'a> Sampler<'a> {
                 Arithmetic::Grid => cert::FloatingPoint::Covered,
                 Arithmetic::Float => cert::FloatingPoint::Modulo,
             },
-            canary: cert::Canary::NoDuplicates,
+            distance: self
+                .source
+                .distance(u64::from(state.drawn()) * (3 * height * width) as u64),
+            // a model that does not show what enters it is not watched
+            canary: match state.entered() == self.forwards(state) {
+                true => cert::Canary::NoDuplicates,
+                false => cert::Canary::NotRun,
+            },
         }
     }
 

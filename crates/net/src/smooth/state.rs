@@ -121,6 +121,11 @@ impl State {
         self.drawn
     }
 
+    /// Tensors that the canary has seen.
+    pub(super) fn entered(&self) -> u64 {
+        self.canary.count() as u64
+    }
+
     /// n so far: 0 while classes are chosen.
     pub fn samples(&self) -> usize {
         self.votes().map_or(0, Votes::samples)
@@ -177,13 +182,7 @@ impl State {
     /// # Errors
     /// [`Error::Write`]; the file is then as it was.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let header = Header {
-            format: FORMAT,
-            stamp: self.stamp.clone(),
-            drawn: self.drawn,
-        };
         let broken = |reason: String| Error::not_a_checkpoint(reason).in_file(path);
-        let text = serde_json::to_string(&header).map_err(|error| broken(error.to_string()))?;
         let hashes = self.canary.hashes();
         let mut tensors = vec![
             column(
@@ -227,6 +226,16 @@ impl State {
                 Ok((*name, TensorView::new(*dtype, vec![*length], bytes)?))
             })
             .collect();
+        let header = Header {
+            format: FORMAT,
+            stamp: self.stamp.clone(),
+            drawn: self.drawn,
+            checksum: checksum(&self.stamp, self.drawn, |name| {
+                let column = tensors.iter().find(|column| column.0 == name);
+                column.map(|column| &column.3[..])
+            })?,
+        };
+        let text = serde_json::to_string(&header).map_err(|error| broken(error.to_string()))?;
         let metadata = HashMap::from([(KEY.to_owned(), text)]);
         let content = views
             .and_then(|views| safetensors::serialize(views, Some(metadata)))
@@ -249,7 +258,37 @@ struct Header {
     format: u32,
     stamp: Stamp,
     drawn: u32,
+    checksum: String,
 }
+
+/// The arrays of the file.
+const COLUMNS: [&str; 7] = [
+    "hashes", "samples", "views", "maps", "counts", "classes", "hits",
+];
+
+/// SHA-256 of all that is there: a wrong bit of a count would be a wrong certificate.
+fn checksum<'b>(
+    stamp: &Stamp,
+    drawn: u32,
+    bytes_of: impl Fn(&str) -> Option<&'b [u8]>,
+) -> Result<String> {
+    let header = serde_json::to_string(&(stamp, drawn));
+    let header = header.map_err(|error| Error::TornSampling {
+        what: error.to_string(),
+    })?;
+    let mut hash = Sha256::new();
+    hash.update(header);
+    for name in COLUMNS {
+        if let Some(bytes) = bytes_of(name) {
+            hash.update(format!("{name} {}\n", bytes.len()));
+            hash.update(bytes);
+        }
+    }
+    Ok(hex(&hash.finalize()))
+}
+
+/// Most pixels of a picture: a header may claim any size.
+const PIXELS: usize = 1 << 31;
 
 /// Name, type, length and bytes.
 type Column = (&'static str, Dtype, usize, Vec<u8>);
@@ -264,7 +303,7 @@ fn column<const N: usize>(
 }
 
 fn parse(bytes: &[u8]) -> Result<State> {
-    let torn = |reason: String| Error::not_a_checkpoint(format!("no whole sampling ({reason})"));
+    let torn = |what: String| Error::TornSampling { what };
     let (_, metadata) =
         SafeTensors::read_metadata(bytes).map_err(|error| torn(error.to_string()))?;
     let text = metadata.metadata().as_ref().and_then(|all| all.get(KEY));
@@ -273,6 +312,7 @@ fn parse(bytes: &[u8]) -> Result<State> {
         format,
         stamp,
         drawn,
+        checksum: expected,
     } = serde_json::from_str(text).map_err(|error| torn(format!("its header: {error}")))?;
     if format != FORMAT {
         return Err(Error::Format {
@@ -284,6 +324,13 @@ fn parse(bytes: &[u8]) -> Result<State> {
         return Err(torn(format!("n0 is {}, expected 1 to 255", stamp.choose)));
     }
     let tensors = SafeTensors::deserialize(bytes).map_err(|error| torn(error.to_string()))?;
+    let got = checksum(&stamp, drawn, |name| {
+        let tensor = tensors.tensor(name).ok();
+        tensor.map(|tensor| tensor.data())
+    })?;
+    if got != expected {
+        return Err(torn("its checksum differs".into()));
+    }
     let column = |name: &str, dtype: Dtype, length: usize| -> Result<Vec<u8>> {
         let tensor = tensors.tensor(name);
         let tensor = tensor.map_err(|_| Error::tensor(name.into(), "missing".into()))?;
@@ -299,6 +346,9 @@ fn parse(bytes: &[u8]) -> Result<State> {
         words.map(|word| u32::from_le_bytes(*word)).collect()
     };
     let pixels = stamp.size[0].saturating_mul(stamp.size[1]);
+    if pixels > PIXELS {
+        return Err(torn(format!("a picture of {pixels} pixels")));
+    }
     let mut state = State::new(stamp);
     state.drawn = drawn;
     let entered = tensors

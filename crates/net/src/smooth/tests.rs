@@ -263,13 +263,24 @@ fn torn_files_are_refused() {
             "{length}"
         );
     }
-    // a count above n
+    // a wrong bit of what is stored
+    let mut wrong = whole.clone();
+    *wrong.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, &wrong).unwrap();
+    let error = State::load(&path).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("no whole sampling: its checksum differs")
+    );
+    assert!(error.hint().unwrap().contains("begins anew"));
+    // another number of samples
     let mut wrong = whole.clone();
     let at = whole.windows(9).position(|w| w == br#"drawn\":7"#).unwrap();
     wrong[at + 8] = b'4';
     std::fs::write(&path, &wrong).unwrap();
     let error = State::load(&path).unwrap_err();
-    assert!(matches!(error, Error::File { source, .. } if matches!(*source, Error::Cert(_))));
+    assert!(error.to_string().contains("checksum"));
     assert!(matches!(
         State::load(&dir.path().join("none")),
         Err(Error::Unreadable { .. })
@@ -334,6 +345,10 @@ impl Source for Mutant {
 
     fn moments(&self) -> Moments {
         noise().moments()
+    }
+
+    fn distance(&self, draws: u64) -> f64 {
+        noise().distance(draws)
     }
 
     fn draw(&self, _: &Philox, sample: u32, picture: &[u8], noisy: &mut [f32]) {

@@ -1,5 +1,7 @@
 //! What a training has reached: all that going on needs.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -119,15 +121,18 @@ impl State {
     }
 
     /// What it reached without the state of the optimiser and of the epoch: half the size of the
-    /// plain network, which is baked from it on reading.
+    /// plain network, which is baked from it on reading. For others: of the folder of the data it has the name.
     pub fn packed(&self) -> Self {
-        Self {
+        let mut packed = Self {
             parameters: self.reached().clone(),
             average: None,
             moments: Moments::default(),
             losses: Losses::default(),
             ..self.clone()
-        }
+        };
+        let dir = &mut packed.settings.data.dir;
+        *dir = dir.file_name().map_or_else(PathBuf::new, PathBuf::from);
+        packed
     }
 
     /// Moves the running average to the parameters of this moment.

@@ -11,7 +11,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use certiseg_cert::Norm;
-use certiseg_cert::smoothing::{FloatingPoint, Law, Procedure, Promise, Stage, image_mean};
+use certiseg_cert::smoothing::{
+    FloatingPoint, Law, MAX_SAMPLES, Procedure, Promise, Stage, image_mean,
+};
 use certiseg_net::smooth::{Arithmetic, Noise};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -19,6 +21,7 @@ use serde::Serialize;
 use self::row::{Case, ImageRow, Method, Row, Shared, equals, tables};
 use self::side::Side;
 use crate::cmd::bench::peak_memory;
+use crate::cmd::smooth::CHOOSE;
 use crate::fail::{STOPPED, Usage};
 use crate::interrupt;
 use crate::output::{Format, Rows, head, print_line};
@@ -57,7 +60,7 @@ pub struct Compare {
     #[arg(long, value_delimiter = ',', default_values_t = [50, 100, 300, 1000])]
     n: Vec<usize>,
     /// Samples that choose the classes
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = CHOOSE)]
     n0: usize,
     /// Probability that a statement about an image is wrong
     #[arg(long, default_value_t = 0.001, allow_negative_numbers = true)]
@@ -145,6 +148,15 @@ impl Compare {
             },
             seed: self.seed,
         };
+        pictures.check_numbers()?;
+        if self.sigma.len() > 1
+            && let Some(id) = self.choice(&self.model)?.shared(&pictures)
+        {
+            return Err(Usage::error(
+                format!("sigma would be chosen on images of the table, such as {id}"),
+                "give --split and --choose that share no image",
+            ));
+        }
         let settings = Settings {
             model: &self.model,
             twin: self.twin.as_deref(),
@@ -229,6 +241,10 @@ impl Compare {
                 hint,
             ));
         }
+        if let Some(n) = self.n.last().filter(|n| **n > MAX_SAMPLES) {
+            let hint = format!("give at most {MAX_SAMPLES}");
+            return Err(Usage::error(format!("--n {n}"), hint));
+        }
         if !(1..=255).contains(&self.n0) {
             return Err(Usage::error(format!("--n0 {}", self.n0), "give 1 to 255"));
         }
@@ -246,6 +262,19 @@ impl Compare {
                 "give --choose SPLIT, which is not that of the table, or one --sigma",
             ));
         }
+        if self.sigma.len() == 1 && self.choose.is_some() {
+            return Err(Usage::error(
+                "--choose, and one sigma only",
+                "leave --choose out, or give several --sigma",
+            ));
+        }
+        for (name, values) in [("--eps", &self.eps), ("--sigma", &self.sigma)] {
+            // its images would count twice
+            if (1..values.len()).any(|i| values[..i].contains(&values[i])) {
+                let message = format!("{name} names a number twice");
+                return Err(Usage::error(message, "give each number once"));
+            }
+        }
         if self.choose.is_some() && self.choose == self.data.split {
             return Err(Usage::error(
                 "sigma would be chosen on the images of the table",
@@ -259,6 +288,16 @@ impl Compare {
         labelled(Pictures::open(model, &self.data, None)?)
     }
 
+    /// The images on which sigma is chosen.
+    fn choice(&self, model: &Path) -> Result<Pictures> {
+        let data = DataArgs {
+            split: self.choose.clone(),
+            limit: self.choose_limit,
+            ..self.data.clone()
+        };
+        labelled(Pictures::open(model, &data, None)?)
+    }
+
     /// All rows of a network; none where Ctrl-C came.
     fn side(
         &self,
@@ -267,6 +306,51 @@ impl Compare {
         asked: &Asked,
         rows: &mut Rows,
     ) -> Result<Option<Vec<Row>>> {
+        let mut pictures = self.pictures(path)?;
+        let first = pictures.next()?.context("there are no images")?;
+        let noise = |sigma| Noise::new(Law::Gaussian { sigma }, asked.arithmetic);
+        let [forward, noise] = side.alone(&first, &noise(self.sigma[0])?)?;
+        let mut shared = Shared {
+            n0: asked.n0,
+            alpha: asked.alpha,
+            count: asked.count,
+            seed: asked.seed,
+            tau: None,
+            floating_point: match asked.arithmetic {
+                Arithmetic::Grid => FloatingPoint::Covered,
+                Arithmetic::Float => FloatingPoint::Modulo,
+            },
+            lipschitz: side
+                .certifier
+                .as_ref()
+                .map(|certifier| certifier.lipschitz()),
+            forward_seconds: forward,
+            noise_seconds: noise,
+            peak_memory: None,
+        };
+        let mut sums = Vec::new();
+        // before anything is sampled, so that the memory of a first network is its own
+        let mut next = Some(first);
+        let mut bounds = Vec::new();
+        while let Some(sample) = next.filter(|_| side.certifier.is_some()) {
+            if interrupt::asked() {
+                return Ok(None);
+            }
+            bounds.extend(side.bound(&sample, &asked.eps)?);
+            next = pictures.next()?;
+        }
+        shared.peak_memory = peak_memory();
+        bounds.iter().try_for_each(|row| rows.push(row))?;
+        for &eps in asked.eps.iter().filter(|_| side.certifier.is_some()) {
+            let case = Case {
+                method: Method::Lipschitz,
+                eps,
+                n: None,
+                sigma: None,
+            };
+            let of: Vec<_> = bounds.iter().filter(|row| row.case == case).collect();
+            sums.extend(Row::of(case, &of, &shared));
+        }
         let mut chosen: Vec<(Case, f64)> = Vec::new();
         let mut every = self.cases();
         let hybrid = side.certifier.is_some() && asked.arithmetic == Arithmetic::Float;
@@ -274,13 +358,8 @@ impl Compare {
         if let [sigma] = self.sigma[..] {
             chosen = every.iter().map(|case| (*case, sigma)).collect();
         } else {
-            let data = DataArgs {
-                split: self.choose.clone(),
-                limit: self.choose_limit,
-                ..self.data.clone()
-            };
-            let pictures = labelled(Pictures::open(path, &data, None)?)?;
-            let Some(tried) = self.draw(side, pictures, &self.sigma, asked, "choose")? else {
+            let Some(tried) = self.draw(side, self.choice(path)?, &self.sigma, asked, "choose")?
+            else {
                 return Ok(None);
             };
             for case in &every {
@@ -309,47 +388,6 @@ impl Compare {
         sigmas.sort_unstable_by(f64::total_cmp);
         sigmas.dedup();
 
-        let mut pictures = self.pictures(path)?;
-        let first = pictures.next()?.context("there are no images")?;
-        let noise = |sigma| Noise::new(Law::Gaussian { sigma }, asked.arithmetic);
-        let [forward, noise] = side.alone(&first, &noise(sigmas[0])?)?;
-        let mut shared = Shared {
-            n0: asked.n0,
-            alpha: asked.alpha,
-            count: asked.count,
-            seed: asked.seed,
-            tau: None,
-            floating_point: match asked.arithmetic {
-                Arithmetic::Grid => FloatingPoint::Covered,
-                Arithmetic::Float => FloatingPoint::Modulo,
-            },
-            forward_seconds: forward,
-            noise_seconds: noise,
-            peak_memory: None,
-        };
-        let mut sums = Vec::new();
-        // first by itself, so that its memory is its own
-        let mut next = Some(first);
-        let mut bounds = Vec::new();
-        while let Some(sample) = next.filter(|_| side.certifier.is_some()) {
-            if interrupt::asked() {
-                return Ok(None);
-            }
-            bounds.extend(side.bound(&sample, &asked.eps)?);
-            next = pictures.next()?;
-        }
-        shared.peak_memory = peak_memory();
-        bounds.iter().try_for_each(|row| rows.push(row))?;
-        for &eps in asked.eps.iter().filter(|_| side.certifier.is_some()) {
-            let case = Case {
-                method: Method::Lipschitz,
-                eps,
-                n: None,
-                sigma: None,
-            };
-            let of: Vec<_> = bounds.iter().filter(|row| row.case == case).collect();
-            sums.extend(Row::of(case, &of, &shared));
-        }
         let Some(mut drawn) = self.draw(side, self.pictures(path)?, &sigmas, asked, "compare")?
         else {
             return Ok(None);

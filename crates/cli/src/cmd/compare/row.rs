@@ -107,6 +107,10 @@ pub struct Row {
     alpha: Option<f64>,
     allowed: Option<u64>,
     seed: Option<u64>,
+    /// Of the network, for the bound and the hybrid.
+    lipschitz: Option<f64>,
+    /// How far computed logits may be off.
+    eta_source: Option<&'static str>,
     /// Mean over images.
     pub crpa: f64,
     /// Half of the width within which the mean of images of their kind is, with probability 0.95.
@@ -141,6 +145,8 @@ pub struct Shared {
     pub tau: Option<f64>,
     /// Whether rounding is covered.
     pub floating_point: FloatingPoint,
+    /// Of the network, where it has a bound.
+    pub lipschitz: Option<f64>,
     /// One pass by itself.
     pub forward_seconds: f64,
     /// Noise of one sample by itself.
@@ -176,6 +182,14 @@ impl Row {
             alpha: sampled.then_some(shared.alpha),
             allowed: (case.method == Method::Count).then_some(shared.count),
             seed: sampled.then_some(shared.seed),
+            lipschitz: shared.lipschitz.filter(|_| !votes),
+            eta_source: match case.method {
+                Method::Lipschitz => Some("measured on each picture"),
+                Method::Hybrid => {
+                    Some("measured on the picture without noise, assumed of noisy ones")
+                }
+                _ => None,
+            },
             crpa,
             band: band(number, 0.05).unwrap_or(1.0),
             images: number,
@@ -331,6 +345,10 @@ pub fn tables(rows: &[Row], equals: &[Equal]) -> Vec<String> {
     }
     said.push("CRPA: certified and right, abstentions as errors, mean over images; statements of different kinds are no substitutes".into());
     said.push("passes of the Lipschitz bound: in f32, and in f64 for the error of the logits; all methods of a network share one sampling, so ms of it are with n0 passes for the hybrid too".into());
+    if rows.iter().any(|row| row.case.method == Method::Hybrid) {
+        said.push("hybrid: up to rounding; the error of the logits is measured on the picture without noise, by two passes that are not counted, and assumed of noisy ones".into());
+    }
+    said.push("MB peak: of the process until then, all rows above included".into());
     said.push("samples are drawn once for the largest n and smaller n are their beginnings: each row is a statement by itself, not all together".into());
     tables.push(said.join("\n"));
     tables

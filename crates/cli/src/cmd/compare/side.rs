@@ -4,7 +4,9 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use certiseg_cert::smoothing::{Correction, Guess, Law, Procedure, Promise, Stage, Votes, crpa};
+use certiseg_cert::smoothing::{
+    Correction, Guess, Law, Procedure, Promise, Stage, Votes, crpa, not_ignored,
+};
 use certiseg_cert::{Budget, Image, Metric};
 use certiseg_net::data::{Sample, VOID};
 use certiseg_net::network::Certifier;
@@ -183,10 +185,14 @@ impl Side {
             stage,
         };
         let start = Instant::now();
-        let decision = procedure.decide(votes.samples(), &votes.histogram(None)?)?;
-        let certified = votes.certified(decision.threshold, None)?;
+        // pixels that count, as those of the bound
+        let labels = labels(sample)?;
+        let family = not_ignored(labels);
+        let histogram = votes.histogram(Some(&family))?;
+        let decision = procedure.decide(votes.samples(), &histogram)?;
+        let certified = votes.certified(decision.threshold, Some(&family))?;
         let statistics = start.elapsed().as_secs_f64();
-        let value = crpa(&certified, labels(sample)?, allowed)?;
+        let value = crpa(&certified, labels, allowed)?;
         let case = Case {
             method,
             eps,

@@ -77,7 +77,7 @@ pub fn tables(rows: &[HybridRow]) -> Vec<String> {
     let header = ["eps".to_owned(), format!("{} of mean logits", first.metric)];
     let lines: Vec<_> = eps.iter().map(line).collect();
     let words = format!(
-        "hybrid: {}; another model than that of the votes, up to rounding",
+        "hybrid: {}; another model than that of the votes, at an alpha of its own, up to rounding",
         first.statement
     );
     vec![table(&header, &lines), words]

@@ -1,6 +1,7 @@
 //! `certiseg smooth`: certificates by randomized smoothing.
 
 mod hybrid;
+mod levels;
 mod network;
 mod plan;
 mod source;
@@ -21,6 +22,7 @@ use serde::Serialize;
 use self::network::{Network, Origin, SampleArgs};
 use self::source::{Files, Source};
 pub use self::tally::Smoothed;
+pub use self::test::CHOOSE;
 use self::test::{Test, TestArgs};
 use self::verdict::{Asked, judge};
 use crate::fail::Usage;
@@ -176,6 +178,12 @@ impl Smooth {
         let head = head(&settings).unit(test.law.norm(), unit);
         let mut run = Run::open(&self.run, "smooth", head)?;
         source.skip(run.kept())?;
+        if let (Some(dir), Source::Network(network)) = (self.run.out.as_deref(), &source) {
+            // before hours of sampling
+            for (i, id) in network.pictures().left().enumerate() {
+                Maps::place(dir, id, i == 0 && run.redoes())?;
+            }
+        }
         let asked = Asked {
             classes,
             boundary: self.boundary,
@@ -185,6 +193,13 @@ impl Smooth {
         };
         let progress = source.progress(run.done());
         let mut notes = BTreeSet::new();
+        if let (Source::Network(network), Family::All) = (&source, test.family) {
+            // before the first sample is drawn
+            for note in network.warned(&test)? {
+                progress.say(&format!("note: {note}"));
+                notes.insert(note);
+            }
+        }
         interrupt::listen()?;
         let (all, network) = (source.len(), self.model.is_some());
         while let Some(image) = source.next(&test, &progress)? {

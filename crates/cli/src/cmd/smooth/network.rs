@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use certiseg_cert::Budget;
-use certiseg_cert::smoothing::{Correction, Family, Law, Look, Looks, PathVotes, Stage};
+use certiseg_cert::smoothing::{Correction, Family, Law, Look, Looks, MAX_SAMPLES, Stage};
 use certiseg_net::data::Sample;
 use certiseg_net::network::Certifier;
 use certiseg_net::smooth::{
@@ -19,8 +19,10 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::hybrid::HybridRow;
+use super::levels::Levels;
 use super::source::{Counted, Looked};
-use super::test::{Test, hinted};
+use super::test::{CHOOSE, Test, hinted};
+use super::verdict::warned;
 use crate::fail::Usage;
 use crate::hybrid::{Grounds, shares};
 use crate::interrupt;
@@ -151,11 +153,17 @@ impl SampleArgs {
             self.check_hybrid(test)?;
         }
         let samples = targets.last().copied().unwrap_or(0);
+        if samples > MAX_SAMPLES {
+            return Err(Usage::error(
+                format!("{samples} samples of a picture"),
+                format!("give at most {MAX_SAMPLES}"),
+            ));
+        }
         let single = test.procedure.stage != Stage::Two;
         let choose = match test.n0 {
             Some(0) => samples.min(255),
-            None if single => samples.min(10),
-            n0 => n0.unwrap_or(10),
+            None if single => samples.min(CHOOSE),
+            n0 => n0.unwrap_or(CHOOSE),
         };
         if choose > 255 {
             return Err(Usage::error(
@@ -218,11 +226,20 @@ impl Network {
     ) -> Result<Self> {
         let (choose, targets) = args.targets(test)?;
         let pictures = Pictures::open(path, data, run.shard.as_ref())?;
+        pictures.check_numbers()?;
         let views = Views {
             scales: args.scales.clone(),
             flip: args.flips,
         };
         let model = NetworkModel::new(&pictures.model.network, pictures.size, &views)?;
+        let (known, classes) = (test.hierarchy.as_ref(), model.classes());
+        if let Some(known) = known.filter(|known| known.classes() != classes) {
+            let known = known.classes();
+            return Err(Usage::error(
+                format!("the hierarchy has {known} classes, the network {classes}"),
+                "name a node for every class of the network, and no others",
+            ));
+        }
         let noise = Noise::new(test.law, args.arithmetic())?;
         let [height, width] = pictures.size;
         let certifier = match args.hybrid.is_empty() {
@@ -281,6 +298,15 @@ impl Network {
         }
     }
 
+    /// What speaks against its numbers of samples, of one look at all pixels.
+    pub fn warned(&self, test: &Test) -> Result<Vec<String>> {
+        let pixels = self.pictures.size.iter().product::<usize>() as u64;
+        match self.targets[..] {
+            [samples] => warned(test, (self.choose, samples), pixels),
+            _ => Ok(Vec::new()),
+        }
+    }
+
     /// The pictures.
     pub fn pictures(&self) -> &Pictures {
         &self.pictures
@@ -291,8 +317,12 @@ impl Network {
         self.model.classes()
     }
 
-    /// Leaves the first pictures out: their rows are there.
+    /// Leaves the first pictures out: their rows are there. A run that begins anew has no use for what another one
+    /// has stored.
     pub fn skip(&mut self, ids: &[String]) -> Result<()> {
+        if !self.resume {
+            self.finished();
+        }
         self.done = ids.len();
         self.pictures.skip(ids)
     }
@@ -329,7 +359,7 @@ impl Network {
         }
     }
 
-    /// All rows are written.
+    /// All rows are written: no state is needed any more.
     pub fn finished(&self) {
         let Some(folder) = &self.store else {
             return;
@@ -361,18 +391,24 @@ impl Network {
         let mut means = self.certifier.as_ref().map(|_| Means::new(self.classes()));
         for &target in &self.targets {
             let path = self.file(&sample.id, target);
-            if let Some(path) = path.as_deref().filter(|path| self.resume && path.exists()) {
+            let stored = path.as_deref();
+            let stored = stored.filter(|path| self.resume && path.exists());
+            if let Some(path) = stored {
                 state = State::load(path)?;
             }
             let drawn = state.drawn();
-            if self.go(
+            let end = self.go(
                 &sampler,
                 &sample,
                 (&mut state, means.as_mut(), target),
                 &mut paths,
                 progress,
-            )? == End::Stopped
-            {
+            );
+            let end = match stored {
+                None => end?,
+                Some(path) => end.with_context(|| format!("going on with {}", path.display()))?,
+            };
+            if end == End::Stopped {
                 return Ok(None);
             }
             if let Some(path) = path.filter(|_| state.drawn() > drawn) {
@@ -407,7 +443,7 @@ impl Network {
         };
         let paths = paths.and_then(|levels| levels.votes);
         let votes = match &paths {
-            Some(paths) => paths.levels().first().cloned(),
+            Some(paths) => paths.of_classes(),
             None => state.votes().cloned(),
         };
         Ok(Some(Counted {
@@ -534,39 +570,4 @@ impl Network {
 fn store(state: &State, path: &Path) -> Result<()> {
     path.parent().map_or(Ok(()), make_dir)?;
     Ok(state.save(path)?)
-}
-
-/// Label maps on their way to votes for the nodes of a hierarchy.
-struct Levels<'a> {
-    test: &'a Test,
-    choose: usize,
-    maps: Vec<Vec<u8>>,
-    votes: Option<PathVotes<'a>>,
-}
-
-impl<'a> Levels<'a> {
-    fn new(test: &'a Test, choose: usize) -> Option<Self> {
-        test.hierarchy.as_ref().map(|_| Levels {
-            test,
-            choose,
-            maps: Vec::new(),
-            votes: None,
-        })
-    }
-
-    fn add(&mut self, number: u32, labels: &[u8]) -> certiseg_net::Result<()> {
-        let Some(hierarchy) = &self.test.hierarchy else {
-            return Ok(());
-        };
-        if let Some(votes) = &mut self.votes {
-            return Ok(votes.add(labels)?);
-        }
-        self.maps.push(labels.to_vec());
-        if number as usize + 1 == self.choose {
-            let maps = std::mem::take(&mut self.maps);
-            let maps: Vec<&[u8]> = maps.iter().map(Vec::as_slice).collect();
-            self.votes = Some(PathVotes::new(hierarchy, hierarchy.choose(&maps)?)?);
-        }
-        Ok(())
-    }
 }

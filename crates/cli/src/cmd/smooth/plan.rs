@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use certiseg_cert::round_down;
 use certiseg_cert::smoothing::{
     Correction, Law, Line, Plan as Planned, Promise, Proposal, Stage, sigmas, tau_of,
 };
+use certiseg_cert::{round_down, round_up};
 use clap::{Args, ValueEnum};
 
-use super::test::hinted;
+use super::test::{CHOOSE, hinted};
 use crate::fail::Usage;
 use crate::output::{print_line, table};
 
@@ -43,7 +43,7 @@ pub struct Plan {
     #[arg(long)]
     single_stage: bool,
     /// Samples that choose the classes
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = CHOOSE)]
     n0: usize,
     /// A number of test samples to look at
     #[arg(long)]
@@ -208,7 +208,8 @@ fn words(proposal: &Proposal) -> Vec<String> {
     let plan = &proposal.plan;
     let mut words = vec![format!(
         "tau {}, N = {}, alpha {}, {}; power: of a pixel whose class has probability {}, its guess being right",
-        round_down(plan.tau, 6),
+        // whoever copies it gets the radius
+        round_up(plan.tau, 6),
         plan.tests,
         plan.alpha,
         plan.correction,
@@ -231,7 +232,7 @@ fn words(proposal: &Proposal) -> Vec<String> {
         words.push(format!(
             "n = {} certifies at no tau above {}",
             asked.samples,
-            round_down(asked.largest_tau, 6)
+            round_up(asked.largest_tau, 6)
         ));
     }
     words.extend(
@@ -252,11 +253,7 @@ fn scan(all: &[Proposal]) -> String {
             Some(Law::Gaussian { sigma }) => format!("{sigma:.4}"),
             _ => String::new(),
         };
-        let mut line = vec![
-            sigma,
-            round_down(proposal.plan.tau, 4),
-            count(proposal.least),
-        ];
+        let mut line = vec![sigma, round_up(proposal.plan.tau, 4), count(proposal.least)];
         match proposal.asked.or(proposal.recommended) {
             Some(best) => line.extend(cells(&best)),
             None => line.extend(COLUMNS.map(|_| "-".to_owned())),

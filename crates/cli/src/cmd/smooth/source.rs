@@ -11,7 +11,7 @@ use certiseg_net::data::{LabelMaps, VoteFile, checksums, read_labels};
 
 use super::hybrid::HybridRow;
 use super::network::Network;
-use super::test::{Test, hinted};
+use super::test::{CHOOSE, Test, hinted};
 use crate::fail::Usage;
 use crate::progress::Progress;
 use crate::shard::Shard;
@@ -153,6 +153,7 @@ impl Source {
         if let Some(path) = labels {
             let read = read_labels(path, image.votes.len(), files.ignore);
             let (shape, labels) = read.with_context(|| format!("labels of image {id}"))?;
+            fits(&image.shape, &shape).with_context(|| format!("labels of image {id}"))?;
             image.width = width(&image.shape, Some(&shape));
             image.labels = Some(labels);
         }
@@ -222,6 +223,15 @@ impl Files {
     }
 }
 
+/// An error where both have rows, and others: as many pixels in all do not make them one picture.
+fn fits(maps: &[usize], labels: &[usize]) -> Result<()> {
+    if maps.len() == 2 && labels.len() == 2 && maps != labels {
+        let message = format!("labels of the shape {labels:?} for maps of {maps:?}");
+        return Err(Usage::error(message, "give labels of the same rows"));
+    }
+    Ok(())
+}
+
 /// Columns of a picture: (height, width) of its maps, or of its labels.
 fn width(shape: &[usize], labels: Option<&[usize]>) -> Option<usize> {
     let of = |shape: &[usize]| match shape {
@@ -233,7 +243,7 @@ fn width(shape: &[usize], labels: Option<&[usize]>) -> Option<usize> {
 
 fn sampling(test: &Test, choose: usize, samples: usize) -> Sampling {
     let forwards = match test.procedure.stage {
-        Stage::Two => choose + samples,
+        Stage::Two => choose.saturating_add(samples),
         Stage::Single { .. } => samples,
     };
     Sampling {
@@ -245,6 +255,7 @@ fn sampling(test: &Test, choose: usize, samples: usize) -> Sampling {
         seed: None,
         family: test.family,
         floating_point: FloatingPoint::Modulo,
+        distance: 0.0,
         canary: Canary::NotRun,
     }
 }
@@ -255,13 +266,16 @@ fn counted<'a>(test: &'a Test, (id, path): (&str, &Path), ignore: i64) -> Result
     let rows = maps.len();
     let shape = maps.shape().to_vec();
     let labels = maps.labels();
+    if let Some((labels, _)) = labels {
+        fits(&shape, labels)?;
+    }
     let columns = width(&shape, labels.map(|(shape, _)| shape));
     let labels = labels.map(|(_, labels)| labels.to_vec());
     let single = test.procedure.stage != Stage::Two;
     let n0 = match test.n0 {
-        None if single => rows.min(10),
+        None if single => rows.min(CHOOSE),
         Some(0) => rows.min(255),
-        n0 => n0.unwrap_or(10),
+        n0 => n0.unwrap_or(CHOOSE),
     };
     if n0 > rows || n0 == rows && !single {
         return Err(Usage::error(
@@ -281,7 +295,7 @@ fn counted<'a>(test: &'a Test, (id, path): (&str, &Path), ignore: i64) -> Result
         while let Some(map) = maps.next_map()? {
             hinted(counts.add(&map), CLASSES)?;
         }
-        let leaves = counts.levels().first().cloned();
+        let leaves = counts.of_classes();
         paths = Some(counts);
         leaves.context("a hierarchy of one class, which leaves nothing to tell apart")?
     } else {
@@ -305,12 +319,16 @@ fn counted<'a>(test: &'a Test, (id, path): (&str, &Path), ignore: i64) -> Result
         }
         votes
     };
+    let mut sampling = sampling(test, n0, votes.samples());
+    if maps.repeated() > 0 {
+        sampling.canary = Canary::RepeatedMaps;
+    }
     Ok(Counted {
         id: id.into(),
         width: columns,
         shape,
         labels,
-        sampling: sampling(test, n0, votes.samples()),
+        sampling,
         votes,
         paths,
         screened,
@@ -329,6 +347,9 @@ fn votes<'a>(test: &'a Test, (id, path): (&str, &Path), ignore: i64) -> Result<C
         ));
     }
     let file = VoteFile::read(path, ignore)?;
+    if let Some((labels, _)) = &file.labels {
+        fits(&file.shape, labels)?;
+    }
     let columns = width(
         &file.shape,
         file.labels.as_ref().map(|(shape, _)| &shape[..]),

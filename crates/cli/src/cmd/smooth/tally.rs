@@ -74,13 +74,14 @@ impl Smoothed {
             columns.push(Column::new("gain", gain, |all| down(all.gain)));
         }
         if self.rows.iter().any(|row| row.figures.is_some()) {
-            let accuracy =
-                |row: &SmoothRow| near(row.figures.as_ref().and_then(|f| f.figures.acc_certified));
             let miou =
                 |row: &SmoothRow| near(row.figures.as_ref().and_then(|f| f.figures.miou_dataset));
-            let all =
-                |all: &SmoothDataset| near(all.figures.as_ref().and_then(|f| f.acc_certified));
-            columns.push(Column::new("certified and right", accuracy, all));
+            // certified, and right but for those that may be wrong
+            columns.push(Column::new(
+                "certified and right",
+                |row| down(row.right_at_least()),
+                |all| down(all.right_at_least),
+            ));
             let all = |all: &SmoothDataset| near(all.figures.as_ref().and_then(|f| f.miou_dataset));
             columns.push(Column::new("mIoU", miou, all));
         }
@@ -105,8 +106,8 @@ impl Smoothed {
         };
         words.push(format!("tested: {family}; radii in {}", row.sampling.unit));
         words.push(match all.wrong_images {
-            Some(wrong) => {
-                let images = format!("alpha is per image: of {} at most {} are expected to have a wrong statement", all.images, round_up(wrong, 4));
+            Some(_) => {
+                let images = format!("alpha is per image: of {0} at most {0}·{1} are expected to have a wrong statement", all.images, row.alpha);
                 match all.band.filter(|band| *band < 1.0) {
                     Some(band) => format!("{images}; the mean is within {} of that of images of their kind, with probability 0.95", round_up(band, 4)),
                     None => images,

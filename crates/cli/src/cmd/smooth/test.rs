@@ -9,6 +9,9 @@ use clap::{Args, ValueEnum};
 use crate::conventions::word;
 use crate::fail::Usage;
 
+/// n0 where it is not named.
+pub const CHOOSE: usize = 10;
+
 /// Flags of the test.
 #[derive(Args, Debug)]
 pub struct TestArgs {
@@ -116,7 +119,16 @@ impl TestArgs {
         let procedure = hinted(procedure.check(), hint)?;
         let hint = "sigma and scale are finite and above 0, the threshold of strong:OUT from 0.5 to below 1";
         let law = hinted(self.law()?.check(), hint)?;
-        hinted(self.statement.out(), hint)?;
+        let out = hinted(self.statement.out(), hint)?;
+        if out > self.tau {
+            return Err(Usage::error(
+                format!(
+                    "--statement strong:{out} above --tau {}: a class above tau may be below {out}, where that model abstains",
+                    self.tau
+                ),
+                "give a --tau above OUT: the radius is what lies between",
+            ));
+        }
         if self.n0 == Some(0) && stage == Stage::Two {
             return Err(Usage::error(
                 "--n0 0 leaves no class to test",
@@ -139,6 +151,15 @@ impl TestArgs {
                 ));
             }
         };
+        let choose = self.n0.unwrap_or(CHOOSE);
+        if screen > choose {
+            return Err(Usage::error(
+                format!(
+                    "--screen {screen} of {choose} samples that choose: no component is tested"
+                ),
+                "give at most --n0",
+            ));
+        }
         if screened && stage != Stage::Two {
             return Err(Usage::error(
                 "--family screened with --single-stage: the samples that test may not choose what is tested",

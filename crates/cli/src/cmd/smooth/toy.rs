@@ -34,7 +34,7 @@ pub struct Toy {
     #[arg(long, default_value_t = 0.004, value_parser = step)]
     step: f64,
     /// Largest number of components in 2c, 6a and 6b, a power of ten
-    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
+    #[arg(long, default_value_t = 1_000_000, value_parser = power)]
     components: u64,
     /// Seed of all draws
     #[arg(long, default_value_t = 0)]
@@ -147,7 +147,7 @@ impl Toy {
         let mut all = Vec::new();
         interrupt::listen()?;
         for (index, point) in points.iter().enumerate() {
-            let Some(done) = self.simulate(index, point)? else {
+            let Some(done) = self.simulate(point)? else {
                 progress.finish();
                 return Ok(ExitCode::from(STOPPED));
             };
@@ -283,18 +283,21 @@ impl Toy {
     }
 
     /// The series of a point; none where the user stopped.
-    fn simulate(&self, index: usize, point: &Point) -> Result<Option<Vec<Row>>> {
+    fn simulate(&self, point: &Point) -> Result<Option<Vec<Row>>> {
         let toy = point.toy;
         let oracle = Oracle::new(toy)?;
         let runs = self.runs.min((MOST / toy.components).max(1));
         let law = Law::Gaussian { sigma: 1.0 };
         let mut certified = vec![0u64; point.corrections.len()];
         let (mut joint, mut indiv) = (0, 0);
+        // the same draws whatever other points are asked for
+        let (figure, settings) = (point.figure as u64, point.settings as u64);
+        let place = [figure, settings, toy.components, toy.gamma.to_bits()];
         for run in 0..runs {
             if interrupt::asked() {
                 return Ok(None);
             }
-            let mut rng = Rng::keyed(self.seed, &[index as u64, run]);
+            let mut rng = Rng::keyed(self.seed, &[&place[..], &[run]].concat());
             let votes = if point.naive {
                 let maps = oracle.maps(toy.choose + toy.samples, &mut rng);
                 let maps: Vec<&[u8]> = maps.iter().map(Vec::as_slice).collect();
@@ -360,6 +363,12 @@ fn step(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|step| (0.0001..=0.1).contains(step));
     step.ok_or_else(|| format!("{text:?} is no step, expected a number from 0.0001 to 0.1"))
+}
+
+fn power(text: &str) -> Result<u64, String> {
+    let powers = (2..=6).map(|power| 10u64.pow(power));
+    let found = powers.into_iter().find(|power| Ok(*power) == text.parse());
+    found.ok_or_else(|| format!("{text:?} is no power of ten from 100 to 1000000"))
 }
 
 fn name(figure: Figure) -> String {

@@ -145,11 +145,17 @@ fn maps(
         row.radius_map(classes)
     };
     let classes = classes.iter().map(signed).collect();
-    Ok(vec![
+    let mut maps = vec![
         ("classes".into(), Map::Signed(classes)),
         ("ln_p".into(), Map::Doubles(decision.ln_p(votes, family)?)),
         ("radius".into(), Map::Floats(radii)),
-    ])
+    ];
+    if asked.radius_map {
+        // what abstains at tau may have a radius too, which is that of this class
+        let guess = votes.classes().iter().map(|class| i16::from(*class));
+        maps.push(("guess".into(), Map::Signed(guess.collect())));
+    }
+    Ok(maps)
 }
 
 /// Level and node by component, -1 where none is certified.
@@ -175,22 +181,27 @@ fn notes(test: &Test, image: &Counted, decision: &Decision) -> Result<Vec<String
             image.repeated, image.id
         ));
     }
-    if decision.tests == 0 {
-        return Ok(notes);
+    let counts = (image.sampling.choose, image.votes.samples());
+    notes.extend(warned(test, counts, decision.tests)?);
+    Ok(notes)
+}
+
+/// What speaks against n0 and n for so many tests.
+pub fn warned(test: &Test, (choose, samples): (usize, usize), tests: u64) -> Result<Vec<String>> {
+    if tests == 0 {
+        return Ok(Vec::new());
     }
     let plan = Plan {
         tau: test.procedure.tau,
-        tests: decision.tests,
+        tests,
         alpha: test.procedure.alpha,
         correction: test.procedure.correction,
         stage: test.procedure.stage,
-        choose: image.sampling.choose,
+        choose,
     };
-    let samples = image.votes.samples();
     let warnings = plan.warnings(samples)?;
     // of votes the number of samples that chose may be unknown
     let told = |warning: &Warning| *warning != Warning::NoChoice;
-    let note = |warning: Warning| format!("n = {samples}, N = {}: {warning}", decision.tests);
-    notes.extend(warnings.into_iter().filter(told).map(note));
-    Ok(notes)
+    let note = |warning: Warning| format!("n = {samples}, N = {tests}: {warning}");
+    Ok(warnings.into_iter().filter(told).map(note).collect())
 }
