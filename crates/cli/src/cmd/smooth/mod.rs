@@ -181,7 +181,7 @@ impl Smooth {
         if let (Some(dir), Source::Network(network)) = (self.run.out.as_deref(), &source) {
             // before hours of sampling
             for (i, id) in network.pictures().left().enumerate() {
-                Maps::place(dir, id, i == 0 && run.redoes())?;
+                Maps::place(dir, id, i == 0 && run.redoes(), "--out")?;
             }
         }
         let asked = Asked {
