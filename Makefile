@@ -34,6 +34,7 @@ bench:
 	cargo run --release --locked -p certiseg-cert --example speed
 	cargo run --release --locked -p certiseg-cert --example smoothing_speed
 	cargo run --release --locked -p certiseg-net --example noise
+	cargo run --release --locked -p certiseg-net --example clouds
 	cargo run --release --locked -p certiseg-conv --example convolutions
 	cargo run --release --locked -- bench experiments/speed.toml --size 64,128
 
@@ -48,6 +49,7 @@ PYTHON ?= python3
 peers:
 	$(PYTHON) reference/peers/compare.py
 	$(PYTHON) reference/peers/smoothing.py
+	$(PYTHON) reference/peers/point_networks.py
 	cargo run --release --locked -p certiseg-net --example onnx_pairs target/onnx
 	$(PYTHON) reference/peers/onnx_check.py target/onnx
 	cargo run --release --locked -p certiseg-net --example attack_pairs target/attacks crates/cli/assets/demo.safetensors 64 64

@@ -59,6 +59,12 @@ pub enum Layer<'a> {
     Center,
     /// The mean over the image at every pixel: 1, an orthogonal projection.
     ImageMean,
+    /// The maximum over the image at every pixel, times a factor: it moves at most by the largest
+    /// move of a pixel, so by the l2 norm of all moves, and each of n pixels moves alike.
+    ImageMax {
+        /// The factor.
+        spread: Spread,
+    },
     /// Windows without padding, an incomplete last one dropped: average · side, l2 norm or maximum.
     /// ceil(size/stride): a window moves at most by the l2 norm of what moves inside it, and a
     /// pixel is in at most ceil(size/stride)^2 windows.
@@ -119,6 +125,15 @@ pub enum Layer<'a> {
         /// f, which keeps the size.
         branch: Vec<Layer<'a>>,
     },
+}
+
+/// Factor of a number that is repeated at every one of n pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spread {
+    /// 1: the constant is sqrt(n).
+    Full,
+    /// 1/sqrt(n): the constant is 1.
+    Even,
 }
 
 /// What is beyond the border.

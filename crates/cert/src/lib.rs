@@ -223,7 +223,7 @@ pub use error::{Error, Result};
 pub use goal::{Decimal, Goal, Relation};
 pub use head::ClassHead;
 pub use image::{Grid, Image};
-pub use layer::{Layer, Wrap};
+pub use layer::{Layer, Spread, Wrap};
 pub use lipschitz::{Audit, LayerBound, audit, audit_with};
 pub use margin::{Margins, margins, margins_with_head, predictions};
 pub use metric::Metric;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::conv_bound::{Bound, Method, conv_bound, conv_bound_to};
 use crate::error::{Error, Result};
-use crate::layer::{Layer, Wrap};
+use crate::layer::{Layer, Spread, Wrap};
 use crate::map::{Map, misfit};
 
 /// The constant of a network and of its layers.
@@ -125,6 +125,7 @@ fn name<'a>(layer: &Layer<'a>) -> (&'a str, bool) {
         Layer::GroupSort { .. } => ("groupsort", false),
         Layer::Center => ("center", false),
         Layer::ImageMean => ("imagemean", false),
+        Layer::ImageMax { spread } => ("imagemax", *spread == Spread::Full),
         Layer::PixelShuffle { .. } => ("pixelshuffle", false),
         Layer::PixelUnshuffle { .. } => ("pixelunshuffle", false),
         Layer::Upsample { .. } => ("upsample", false),
@@ -202,6 +203,10 @@ fn rule(layer: &Layer, map: Map, ends: &[(f64, Map)]) -> Result<(Bound, Map)> {
         Layer::PixelUnshuffle { factor } => (1.0, map.unshuffled(*factor)?),
         Layer::Upsample { factor } => (1.0, map.enlarged(*factor)?),
         Layer::Shift | Layer::Pointwise | Layer::Center | Layer::ImageMean => (1.0, map),
+        Layer::ImageMax { spread } => match (spread, map.height * map.width) {
+            (Spread::Even, _) | (Spread::Full, 1) => (1.0, map),
+            (Spread::Full, pixels) => (up((pixels as f64).sqrt()), map),
+        },
         Layer::Concat { scale, .. } => {
             let squares = norms.fold(0.0, |sum, norm| up(sum + up(norm * norm)));
             let norm = up(up(squares.sqrt()) * magnitude("scale", 0, *scale)?);

@@ -64,6 +64,9 @@ enum Verb {
     Bench(cmd::bench::Bench),
     /// Certificates by randomized smoothing: of a model under noise, or from label maps or votes of any network
     Smooth(Box<cmd::smooth::Smooth>),
+    /// Point clouds: generate shapes, certificates of part labels by randomized smoothing
+    #[command(subcommand)]
+    Cloud(cmd::cloud::Cloud),
     /// Deterministic and smoothed certificates on the same network and images, with what each costs
     Compare(cmd::compare::Compare),
     /// Make one of the rows that `--shard` has spread over processes
@@ -94,6 +97,7 @@ fn main() -> ExitCode {
         Verb::Eval(eval) => eval.run(),
         Verb::Attack(attack) => attack.run(),
         Verb::Smooth(smooth) => smooth.run(),
+        Verb::Cloud(cloud) => cloud.run(),
         Verb::Compare(compare) => compare.run(),
         Verb::Merge(merge) => merge.run(),
         Verb::Bench(bench) => bench.run(),

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use certiseg_net::train::Train as Settings;
+use serde::de::DeserializeOwned;
 
 use crate::fail::Usage;
 
@@ -32,6 +33,16 @@ pub fn read(text: Option<&str>, sets: &[String]) -> Result<Settings> {
     if table.contains_key("temperature") {
         let hint = "set loss.temperature";
         return Err(Usage::error("temperature is a setting of the loss", hint));
+    }
+    let text = toml::to_string(&table)?;
+    toml::from_str(&text).context("in the settings")
+}
+
+/// Any settings from TOML, if there is one, and `key=value` settings over it.
+pub fn read_as<T: DeserializeOwned>(text: Option<&str>, sets: &[String]) -> Result<T> {
+    let mut table: toml::Table = text.unwrap_or_default().parse()?;
+    for set in sets {
+        apply(&mut table, set)?;
     }
     let text = toml::to_string(&table)?;
     toml::from_str(&text).context("in the settings")

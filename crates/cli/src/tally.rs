@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use certiseg_cert::{FORMAT, Head};
 use serde::de::IgnoredAny;
 
-use crate::cmd::{attack, certify, eval, smooth};
+use crate::cmd::{attack, certify, cloud, eval, smooth};
 use crate::fail::Usage;
 use crate::fields::{elements, fields};
 use crate::rows_file::Line;
@@ -53,11 +53,12 @@ pub fn tally(head: &str) -> Result<Box<dyn Tally>> {
         Some("attack") => Box::new(attack::Attacked::new(head)?),
         Some("eval") => Box::new(eval::Evaluated::new(head)?),
         Some("smooth") => Box::new(smooth::Smoothed::new(head)?),
+        Some("cloud") => Box::new(cloud::Clouded::new(head)?),
         other => {
             let verb = other.unwrap_or("a verb that its head does not name");
             return Err(Usage::error(
                 format!("these are rows of {verb}"),
-                "give rows of certify, attack, eval or smooth",
+                "give rows of certify, attack, eval, smooth or cloud",
             ));
         }
     })

@@ -1,12 +1,14 @@
 //! Everything that can go wrong in this crate: what was got, what was expected; [`Error::hint`] is the way out.
 
 mod hint;
+mod make;
 #[cfg(test)]
 mod tests;
 
 use std::io;
 use std::path::PathBuf;
 
+use self::make::listed;
 use crate::smooth::canary::Entered;
 
 /// Result of the fallible functions of this crate.
@@ -534,61 +536,27 @@ pub enum Error {
         /// The second.
         second: String,
     },
+    /// A line of a text file that is not as it should be.
+    #[error("line {line} of {path:?} is {got:?}, expected {expected}")]
+    BadLine {
+        /// The file.
+        path: PathBuf,
+        /// Its number, from 1.
+        line: usize,
+        /// The line, or its beginning.
+        got: String,
+        /// What should be there.
+        expected: String,
+    },
+    /// A point cloud that cannot be used.
+    #[error("cloud {id} has {what}")]
+    BadCloud {
+        /// Its name.
+        id: String,
+        /// What was got and expected.
+        what: String,
+    },
     /// The judge refused.
     #[error(transparent)]
     Cert(#[from] certiseg_cert::Error),
-}
-
-impl Error {
-    /// Something that cannot be done soundly, and what to do instead.
-    pub(crate) fn unsupported(what: String, hint: &str) -> Self {
-        let hint = hint.to_owned();
-        Self::Unsupported { what, hint }
-    }
-
-    pub(crate) fn tensor(name: String, what: String) -> Self {
-        Self::Tensor { name, what }
-    }
-
-    pub(crate) fn node(name: &str, what: impl Into<String>) -> Self {
-        let (name, what) = (name.to_owned(), what.into());
-        Self::Node { name, what }
-    }
-
-    pub(crate) fn not_a_checkpoint(what: String) -> Self {
-        Self::NotACheckpoint { what }
-    }
-
-    pub(crate) fn device(error: impl std::fmt::Debug) -> Self {
-        let reason = format!("{error:?}");
-        Self::Device { reason }
-    }
-
-    pub(crate) fn in_file(self, path: &std::path::Path) -> Self {
-        let path = path.to_owned();
-        let source = Box::new(self);
-        Self::File { path, source }
-    }
-
-    /// A setting outside its range.
-    pub(crate) fn setting(
-        field: impl Into<String>,
-        got: impl Into<String>,
-        expected: impl Into<String>,
-    ) -> Self {
-        Error::Setting {
-            field: field.into(),
-            got: got.into(),
-            expected: expected.into(),
-        }
-    }
-}
-
-/// Paths in quotes, with commas.
-fn listed(paths: &[PathBuf]) -> String {
-    paths
-        .iter()
-        .map(|path| format!("{path:?}"))
-        .collect::<Vec<_>>()
-        .join(", ")
 }

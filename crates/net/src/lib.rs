@@ -9,6 +9,7 @@ pub mod attack;
 mod bake;
 pub mod bench;
 pub mod checkpoint;
+pub mod cloud;
 pub mod compare;
 pub mod confusion;
 pub mod data;

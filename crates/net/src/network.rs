@@ -10,7 +10,7 @@ use certiseg_cert::{
 use crate::error::{Error, Result};
 use crate::infer::{Inference, Pool};
 use crate::node::{
-    Conv, Node, Weights, Wrap, check_size, flow, forward, head, mix_name, normal_name, on,
+    Conv, Node, Spread, Weights, Wrap, check_size, flow, forward, head, mix_name, normal_name, on,
     shift_name, slots, walk,
 };
 use crate::rounding::Rounding;
@@ -134,6 +134,12 @@ impl Network {
             },
             Node::Abs | Node::Relu => cert::Layer::Pointwise,
             Node::ImageMean => cert::Layer::ImageMean,
+            Node::ImageMax { spread } => cert::Layer::ImageMax {
+                spread: match spread {
+                    Spread::Full => cert::Spread::Full,
+                    Spread::Even => cert::Spread::Even,
+                },
+            },
             Node::Pool { size, stride, .. } => cert::Layer::Pool {
                 size: *size,
                 stride: *stride,

@@ -12,7 +12,7 @@ use certiseg_cert::{Audit, Method};
 
 use crate::network::Network;
 use crate::node::{
-    Conv, Node, Pooling, ROOT, convolutions, mix_name, normal_name, shift_name, side_after,
+    Conv, Node, Pooling, ROOT, Spread, convolutions, mix_name, normal_name, shift_name, side_after,
 };
 
 /// Unit roundoff of f64.
@@ -124,6 +124,14 @@ impl Rounding {
                 rounded(sum, error, (summands + 6.0) * norm + 2.0 * sum)
             }
             Node::ImageMean => rounded(norm, error, (summands + 3.0) * norm),
+            // a root, a division and a product; the maximum is exact
+            Node::ImageMax { spread } => {
+                let constant = match spread {
+                    Spread::Full => root(sides) * SLACK,
+                    Spread::Even => 1.0,
+                };
+                rounded(constant * norm, constant * error, 5.0 * constant * norm)
+            }
             Node::HouseHolder { name, .. } => {
                 let normal = self.tensor(normal_name(name));
                 let (a, b) = normal.split_at(normal.len() / 2);

@@ -90,7 +90,8 @@ impl GridLaw {
     /// q of 64 random bits; the last value takes what is above all thresholds.
     pub fn value(&self, bits: u64) -> i16 {
         let place = self.ends.partition_point(|end| *end <= bits);
-        self.least() + place as i16
+        // a place may be above 2^15 - 1, the sum is not
+        (i32::from(self.least()) + place as i32) as i16
     }
 }
 
@@ -231,6 +232,23 @@ mod tests {
         assert_eq!(grid.least(), -2);
         let ends = [1u64, 3, 5, 7].map(|eighth| eighth << 61);
         assert_eq!(grid.thresholds(), ends);
+    }
+
+    /// Places of values go up to twice the largest of them, beyond 16 bits.
+    #[test]
+    fn wide_noise_reaches_both_ends() {
+        for law in [Law::Gaussian { sigma: 0.8 }, Law::Laplace { scale: 0.1 }] {
+            let grid = GridLaw::new(law, 4096).unwrap();
+            assert!(grid.least() < -(1 << 14), "{}", grid.least());
+            assert_eq!(
+                (grid.value(0), grid.value(u64::MAX)),
+                (grid.least(), -grid.least())
+            );
+            for j in [-16_000, -1, 0, 1, 16_000] {
+                let end = grid.threshold(j.into());
+                assert_eq!((grid.value(end - 1), grid.value(end)), (j, j + 1), "{law}");
+            }
+        }
     }
 
     #[test]

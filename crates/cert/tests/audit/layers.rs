@@ -1,7 +1,7 @@
 //! Every layer against its definition on small maps: |f(x) - f(y)| <= L·|x - y| for random and
 //! searched pairs, with near equality where the constant is attained.
 
-use certiseg_cert::{Layer, audit};
+use certiseg_cert::{Layer, Spread, audit};
 
 use crate::dense::{Random, above_and_close, norm, plain, strongest};
 use crate::picture::{Picture, adjoint_times, matrix, times};
@@ -111,6 +111,20 @@ fn length(window: &[f64]) -> f64 {
     window.iter().map(|v| v * v).sum::<f64>().sqrt()
 }
 
+/// The largest number of each channel everywhere.
+fn image_max(spread: Spread) -> Case<'static> {
+    let shape = [4, 5, 6];
+    let name = format!("image max {spread:?}");
+    case(name, Layer::ImageMax { spread }, shape, true, move |x| {
+        let factor = match spread {
+            Spread::Full => 1.0,
+            Spread::Even => 1.0 / 30f64.sqrt(),
+        };
+        let channels: Vec<f64> = x.data.chunks_exact(30).map(largest).collect();
+        Picture::of(shape, |c, _, _| factor * channels[c])
+    })
+}
+
 /// Layers without weights.
 fn simple() -> Vec<Case<'static>> {
     let shape = [4, 5, 6];
@@ -131,6 +145,8 @@ fn simple() -> Vec<Case<'static>> {
             x.plus(-1.0, &x.mean()).plus(1.0, &constant)
         }),
         case("image mean", Layer::ImageMean, shape, true, Picture::mean),
+        image_max(Spread::Even),
+        image_max(Spread::Full),
         case("maxmin", Layer::MaxMin, shape, true, move |x| {
             x.by_groups(&halves(), |_, v| v.sort_by(|a, b| b.total_cmp(a)))
         }),

@@ -4,6 +4,7 @@ pub mod attack;
 pub mod audit;
 pub mod bench;
 pub mod certify;
+pub mod cloud;
 pub mod compare;
 pub mod data;
 pub mod demo;

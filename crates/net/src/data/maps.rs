@@ -53,11 +53,11 @@ impl Map {
 /// # Errors
 /// [`Error::Write`].
 pub fn write_maps(path: &Path, shape: &[usize], maps: &[(String, Map)]) -> Result<()> {
-    let arrays = maps.iter().map(|(name, map)| (&**name, shape, map));
+    let arrays = maps.iter().map(|(name, map)| (name.as_str(), shape, map));
     write_arrays(path, &arrays.collect::<Vec<_>>())
 }
 
-/// Writes arrays of these names and shapes in the same way.
+/// The same of arrays that each have a shape.
 pub(super) fn write_arrays(path: &Path, arrays: &[(&str, &[usize], &Map)]) -> Result<()> {
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);

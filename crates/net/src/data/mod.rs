@@ -1,7 +1,8 @@
 //! Pictures with masks: where they lie ([`list()`]), read at one size ([`load()`], [`Pictures`]), changed at random
 //! ([`Augment`]), in batches that are made ahead of use ([`Batches`]), invented ([`shapes()`]); what a data set is and
 //! what is wrong with it ([`guess()`], [`catalogue()`], [`survey()`]); and logits that another program computed
-//! ([`LogitsFile`]), or label maps under noise ([`LabelMaps`]) and votes ([`VoteFile`]).
+//! ([`LogitsFile`]), or label maps under noise ([`LabelMaps`]) and votes ([`VoteFile`]); the arrays of a point cloud
+//! ([`CloudFile`]).
 
 mod affine;
 mod ahead;
@@ -10,6 +11,7 @@ mod augment;
 mod batch;
 mod catalogue;
 mod classes;
+mod cloud_file;
 mod colour;
 mod colours;
 mod decode;
@@ -41,6 +43,7 @@ pub use augment::Augment;
 pub use batch::{Batch, Batches};
 pub use catalogue::{Catalogue, Split, catalogue};
 pub use classes::Classes;
+pub use cloud_file::CloudFile;
 pub use colours::Colours;
 pub use decode::{Care, Oddity};
 pub use digest::digest;

@@ -7,6 +7,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Error::MissingFolder { looked, .. } if looked.iter().any(|path| path.ends_with("SegmentationClassContext")) => "Pascal Context comes as one annotation file: write its masks with the Detail API, as PNGs of 0 (void) to 59, into that folder".into(),
+            Error::MissingFolder { layout: "ShapeNet part", .. } => "give the folder whose name ends in v0_normal, or the one above".into(),
             Error::MissingFolder { .. } => "give the folder that holds it, or another layout; certiseg data info DIR says which fits".into(),
             Error::UnknownLayout { .. } => "give the folder that holds it, or call the folders images and masks".into(),
             Error::AmbiguousLayout { .. } => "name one with --layout".into(),
@@ -14,7 +15,11 @@ impl Error {
                 format!("write one image name per line into {split}.txt, or name no split to take all images")
             }
             Error::Empty { path } if path.extension().is_some_and(|e| e == "txt") => "write one image name per line".into(),
+            Error::Empty { path } if path.extension().is_some_and(|e| e == "npz") => "certiseg cloud shapes makes such a folder".into(),
+            Error::Empty { path } if path.extension().is_some_and(|e| e == "json") => "it lists shape_data/OFFSET/MODEL, one or more".into(),
             Error::Empty { .. } => "images end in .png, .jpg or .jpeg; sub-folders of images/ are splits: name one".into(),
+            Error::ClassList { path, .. } if path.ends_with("catalogue.json") => r#"it looks like {"names": ["mug"], "parts": [{"start": 0, "end": 2}]}"#.into(),
+            Error::ClassList { path, .. } if path.parent().is_some_and(|dir| dir.ends_with("train_test_split")) => r#"it looks like ["shape_data/OFFSET/MODEL"]"#.into(),
             Error::ClassList { .. } => r#"it looks like {"num_classes": 2, "names": ["road", "car"], "ignore_index": 255}"#.into(),
             Error::SameStem { .. } => "remove or rename one of them".into(),
             Error::MissingMask { id, .. } => format!("add a mask called {id}, or list the images that have one in a split list"),
@@ -51,6 +56,8 @@ impl Error {
             Error::SameInput { .. } => "use none of these votes: a draw is repeated somewhere before the network, or the noise is too small to be seen".into(),
             Error::NoiseMoment { .. } => "use none of these votes: noise is added in [0, 1] units, before any resizing and normalisation".into(),
             Error::OtherSampling { .. } => "go on with the picture, model, noise and seed that it began with, or remove the file".into(),
+            Error::BadLine { path, .. } if path.extension().is_some_and(|e| e == "txt") => "take the download whose name ends in v0_normal: seven numbers a line; if it is that, unpack it again".into(),
+            Error::BadCloud { .. } => "clouds are centred, of norm 1, with parts of their category as labels".into(),
             Error::SameNumber { .. } => "rename one of them".into(),
             Error::Panic { .. } => "this is a mistake in certiseg, not in the data; report it with all that was printed".into(),
             Error::File { source, .. } => return source.hint(),

@@ -70,6 +70,7 @@ fn is_local(node: &Node) -> bool {
         | Node::BatchNorm { .. }
         | Node::Center { .. }
         | Node::ImageMean
+        | Node::ImageMax { .. }
         | Node::Pool { .. }
         | Node::PixelUnshuffle { .. } => false,
         Node::Normalize { .. }

@@ -80,6 +80,7 @@ fn in_place(node: &Node) -> bool {
             | Node::Abs
             | Node::Relu
             | Node::ImageMean
+            | Node::ImageMax { .. }
     )
 }
 
@@ -227,6 +228,7 @@ impl<'a, T: Number> Lowering<'a, T> {
             Node::Abs => Op::Abs,
             Node::Relu => Op::Relu,
             Node::ImageMean => Op::ImageMean,
+            Node::ImageMax { spread } => Op::ImageMax(*spread),
             _ => unreachable!("{} does not work in place", label(node)),
         }
     }

@@ -80,6 +80,23 @@ pub fn image_mean<T: Number>(pixels: usize, x: Option<&[T]>, y: &mut [T]) {
     means(pixels, x, y, |_, mean, _| mean);
 }
 
+/// The maximum times a factor, everywhere.
+pub fn image_max<T: Number>(pixels: usize, factor: T, x: Option<&[T]>, y: &mut [T]) {
+    let most = |values: &[T]| {
+        values[1..]
+            .iter()
+            .fold(values[0], |most, &v| most.larger(v))
+    };
+    let y = y.par_chunks_exact_mut(pixels).enumerate();
+    y.with_min_len(at_least(pixels)).for_each(|(c, y)| {
+        let most = match x {
+            None => most(y),
+            Some(x) => most(&x[c * pixels..][..pixels]),
+        };
+        y.fill(most * factor);
+    });
+}
+
 /// `work`(channel, mean of the channel, entry) for every entry.
 fn means<T: Number>(
     pixels: usize,

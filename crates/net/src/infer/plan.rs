@@ -7,7 +7,7 @@ use certiseg_conv::{Activation, Maps, Packed};
 
 use super::bands::Bands;
 use super::ops::Between;
-use crate::node::Pooling;
+use crate::node::{Pooling, Spread};
 
 /// Channels, height and width of a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +107,7 @@ pub(super) enum Op<T> {
     Shift(Values<T>),
     Center(Values<T>),
     ImageMean,
+    ImageMax(Spread),
     MaxMin,
     HouseHolder(Values<T>),
     /// Pairs of channels of a group to compare, in order.

@@ -79,6 +79,9 @@ impl<T: Number> Step<T> {
             (Op::Copy, _) => ops::channels(pixels, x, y, |_, _| {}),
             (Op::Center(shift), _) => ops::center(pixels, shift, x, y),
             (Op::ImageMean, _) => ops::image_mean(pixels, x, y),
+            (&Op::ImageMax(spread), _) => {
+                ops::image_max(pixels, T::of(spread.factor(pixels)), x, y);
+            }
             (Op::MaxMin, _) => ops::max_min(pixels, x, y),
             (Op::HouseHolder(normal), _) => ops::householder(pixels, normal, x, y),
             (Op::Sort { size, pairs }, _) => ops::sort(pixels, *size, pairs, x, y),

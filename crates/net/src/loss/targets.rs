@@ -160,11 +160,14 @@ impl Pairs {
     /// (B, K, H, W): distances from the pixel's class y to each class; 1 at y itself.
     pub(super) fn at_labels(&self, targets: &Targets) -> Tensor<4> {
         let (one_hot, k) = (&targets.one_hot, self.classes);
-        let shape = one_hot.dims();
-        let [batch, _, height, width] = shape;
-        let data = TensorData::new(self.distances.clone(), [1, k, k]);
-        let rows = Tensor::<3>::from_data(data, on(&one_hot.device(), one_hot.dtype()));
-        let pixels = one_hot.clone().reshape([batch, k, height * width]);
-        rows.transpose().matmul(pixels).reshape(shape)
+        let options = on(&one_hot.device(), one_hot.dtype());
+        // one term is not 0; a product of matrices, broadcast over the batch, was wrong on a graphics device
+        let term = |class: usize| {
+            let row = self.distances[class * k..][..k].to_vec();
+            let row = Tensor::<4>::from_data(TensorData::new(row, [1, k, 1, 1]), options.clone());
+            one_hot.clone().narrow(1, class, 1) * row
+        };
+        let first = term(0);
+        (1..k).fold(first, |sum, class| sum + term(class))
     }
 }

@@ -105,7 +105,7 @@ pub(crate) fn step(node: &Node, channels: usize) -> Result<usize> {
         }
         Node::MaxMin => divides(2)?,
         Node::GroupSort { size } => divides(*size)?,
-        Node::Abs | Node::Relu | Node::ImageMean => {}
+        Node::Abs | Node::Relu | Node::ImageMean | Node::ImageMax { .. } => {}
         Node::Pool { size, stride, .. } => {
             let usable = (1..=LARGEST).contains(size) && (1..=LARGEST).contains(stride);
             if !usable {
@@ -187,6 +187,7 @@ pub(crate) fn label(node: &Node) -> &str {
         Node::Relu => "relu",
         Node::Pool { .. } => "pool",
         Node::ImageMean => "image_mean",
+        Node::ImageMax { .. } => "image_max",
         Node::PixelShuffle { .. } => "pixel_shuffle",
         Node::PixelUnshuffle { .. } => "pixel_unshuffle",
         Node::Upsample { .. } => "upsample",

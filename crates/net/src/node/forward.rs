@@ -74,6 +74,7 @@ pub fn forward(
                 let zeros = x.zeros_like();
                 ops::image_mean(x) + zeros
             }
+            Node::ImageMax { spread } => ops::image_max(x, *spread),
             Node::PixelShuffle { factor } => ops::shuffle(x, *factor),
             Node::PixelUnshuffle { factor } => ops::unshuffle(x, *factor),
             Node::Upsample { kind, factor } => ops::upsample(x, *kind, *factor),

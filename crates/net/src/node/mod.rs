@@ -91,6 +91,11 @@ pub enum Node {
     },
     /// The mean over the image, broadcast: a projection.
     ImageMean,
+    /// The maximum over the image, broadcast: constant 1, or the root of the number of pixels.
+    ImageMax {
+        /// What it is multiplied by.
+        spread: Spread,
+    },
     /// Depth to space, (C·f², H, W) to (C, H·f, W·f): an isometry.
     PixelShuffle {
         /// f.
@@ -148,6 +153,26 @@ pub enum Pooling {
     L2,
     /// The maximum.
     Max,
+}
+
+/// Factor of a number that is repeated at every pixel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Spread {
+    /// 1.
+    Full,
+    /// 1/√(number of pixels).
+    Even,
+}
+
+impl Spread {
+    /// The factor, rounded twice in f64.
+    pub(crate) fn factor(self, pixels: usize) -> f64 {
+        match self {
+            Self::Full => 1.0,
+            Self::Even => 1.0 / (pixels as f64).sqrt(),
+        }
+    }
 }
 
 /// What is between the pixels of an enlarged map.

@@ -6,7 +6,7 @@ use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
 use burn::tensor::{Tensor, TensorData};
 
 use super::forward::on;
-use super::{Pooling, Resampling, cpu};
+use super::{Pooling, Resampling, Spread, cpu};
 
 /// Inside the root of l2 pooling: its derivative stays finite at 0.
 pub(crate) const ROOT: f64 = 1e-12;
@@ -14,6 +14,16 @@ pub(crate) const ROOT: f64 = 1e-12;
 /// The mean over height and width, (B, C, 1, 1).
 pub fn image_mean(x: Tensor<4>) -> Tensor<4> {
     x.mean_dims(&[2, 3])
+}
+
+/// The maximum over height and width at every pixel, times a factor.
+pub fn image_max(x: Tensor<4>, spread: Spread) -> Tensor<4> {
+    let [batch, channels, height, width] = x.dims();
+    let pixels = height * width;
+    let most = x.reshape([batch, channels, pixels]).max_dim(2);
+    let most = most.mul_scalar(spread.factor(pixels));
+    most.repeat_dim(2, pixels)
+        .reshape([batch, channels, height, width])
 }
 
 /// x plus one value per channel, (1, C, 1, 1).

@@ -11,7 +11,7 @@ mod proto;
 use crate::error::{Error, Result};
 use crate::network::Network;
 use crate::node::{
-    Conv, Node, Pooling, ROOT, Resampling, Wrap, check_nodes, flow, mix_name, normal_name,
+    Conv, Node, Pooling, ROOT, Resampling, Spread, Wrap, check_nodes, flow, mix_name, normal_name,
     shift_name,
 };
 use proto::Attribute::{self, Int, Ints, Text};
@@ -118,6 +118,22 @@ impl Graph<'_> {
                 let mean = self.image_mean(x);
                 let shape = self.op("Shape", &[x]);
                 self.op("Expand", &[&mean, &shape])
+            }
+            Node::ImageMax { spread } => {
+                let axes = [("axes", Ints(vec![2, 3]))];
+                let most = self.op_with("ReduceMax", &[x], &axes);
+                let shape = self.op("Shape", &[x]);
+                let most = match spread {
+                    Spread::Full => most,
+                    Spread::Even => {
+                        // the l2 norm of ones is the root of their number
+                        let one = self.floats(&[1, 1, 1, 1], &[1.0]);
+                        let ones = self.op("Expand", &[&one, &shape]);
+                        let root = self.op_with("ReduceL2", &[&ones], &axes);
+                        self.op("Div", &[&most, &root])
+                    }
+                };
+                self.op("Expand", &[&most, &shape])
             }
             Node::PixelShuffle { factor } => {
                 let attributes = [("blocksize", Int(*factor as i64)), ("mode", Text("CRD"))];

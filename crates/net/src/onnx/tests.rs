@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::node::{Mix, Part, slots};
+use crate::node::{Mix, Part, Spread, slots};
 
 /// A field of a message.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,6 +113,11 @@ fn network(nodes: Vec<Node>) -> Network {
     Network::new(nodes, tensors).unwrap()
 }
 
+/// The largest value everywhere.
+fn maxima(spread: Spread) -> Vec<Node> {
+    vec![Node::ImageMax { spread }]
+}
+
 /// Every kind of node but batch norm.
 fn everything() -> Network {
     let c = |conv| Node::Conv(conv);
@@ -153,8 +158,11 @@ fn everything() -> Network {
             channels: 8,
         },
         Node::Concat {
-            branches: vec![vec![], vec![Node::ImageMean]],
+            branches: vec![maxima(Spread::Even), vec![Node::ImageMean]],
             scale: 0.5,
+        },
+        Node::ImageMax {
+            spread: Spread::Full,
         },
         Node::Split {
             parts: vec![

@@ -87,8 +87,20 @@ pub fn judge(moments: &Moments, sample: u32, picture: &[u8], noisy: &[f32]) -> R
     if picture.len() < ENOUGH {
         return Ok(());
     }
-    let n = picture.len() as f64;
-    let [sum, squares] = sums(picture, noisy);
+    judge_sums(moments, sample, picture.len(), sums(picture, noisy))
+}
+
+/// The same of the sum of so many values of noise, and of their squares.
+pub(crate) fn judge_sums(
+    moments: &Moments,
+    sample: u32,
+    values: usize,
+    [sum, squares]: [f64; 2],
+) -> Result<()> {
+    if values < ENOUGH {
+        return Ok(());
+    }
+    let n = values as f64;
     let Moments { variance, fourth } = *moments;
     let of_squares = (fourth - variance * variance).max(0.0);
     for (what, got, expected, spread) in [

@@ -61,6 +61,7 @@ mod tests;
 
 pub use means::Means;
 pub use model::{Enter, Model, NetworkModel, Views, argmax};
+pub(crate) use noise::Table;
 pub use noise::{Arithmetic, Moments, Noise};
 pub use philox::{Philox, Stream};
 pub use sampler::{End, Sampler, image_number, image_numbers};

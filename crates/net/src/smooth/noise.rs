@@ -57,10 +57,10 @@ pub struct Noise {
 
 /// Values of q by their random bits.
 #[derive(Clone, Debug)]
-struct Table {
+pub(crate) struct Table {
     /// By the top 16 bits; [`SEARCH`] where these do not decide.
     values: Box<[i16; 1 << 16]>,
-    law: GridLaw,
+    pub(crate) law: GridLaw,
 }
 
 /// No value of q: they are symmetric.
@@ -120,7 +120,7 @@ impl Noise {
     /// Its moments; on a grid those of q/255.
     pub fn moments(&self) -> Moments {
         if let Some(table) = &self.table {
-            return table.moments();
+            return Moments::on_grid(&table.law, LEVELS);
         }
         let (scale, second, fourth) = match self.law {
             Law::Gaussian { sigma } => (sigma, 1.0, 3.0),
@@ -179,7 +179,7 @@ fn on_grid(clean: u8, value: i16) -> f32 {
 }
 
 impl Table {
-    fn new(law: GridLaw) -> Self {
+    pub(crate) fn new(law: GridLaw) -> Self {
         let value = |top: u64| {
             let (first, last) = (top << 48, top << 48 | ((1 << 48) - 1));
             let value = law.value(first);
@@ -197,7 +197,7 @@ impl Table {
     }
 
     /// The value of each number.
-    fn look_up(&self, numbers: &[u64], values: &mut [i16]) {
+    pub(crate) fn look_up(&self, numbers: &[u64], values: &mut [i16]) {
         for (value, bits) in values.iter_mut().zip(numbers) {
             *value = self.values[(*bits >> 48) as usize];
             if *value == SEARCH {
@@ -205,16 +205,19 @@ impl Table {
             }
         }
     }
+}
 
-    fn moments(&self) -> Moments {
-        let reach = -i64::from(self.law.least());
+impl Moments {
+    /// Of q/levels.
+    pub(crate) fn on_grid(law: &GridLaw, levels: u32) -> Self {
+        let reach = -i64::from(law.least());
         let (mut variance, mut fourth) = (0.0, 0.0);
         // from the rarest
         for j in (1..=reach).rev() {
-            let above = self.law.threshold(j) - self.law.threshold(j - 1);
+            let above = law.threshold(j) - law.threshold(j - 1);
             // those of both signs, and 2^64
             let mass = above as f64 / 2f64.powi(63);
-            let square = (j as f64 / f64::from(LEVELS)).powi(2);
+            let square = (j as f64 / f64::from(levels)).powi(2);
             variance += mass * square;
             fourth += mass * square * square;
         }

@@ -50,7 +50,7 @@ pub struct Stamp {
 impl Stamp {
     /// # Errors
     /// [`Error::OtherSampling`] naming the first field that differs.
-    pub(super) fn check(&self, expected: &Stamp) -> Result<()> {
+    pub(crate) fn check(&self, expected: &Stamp) -> Result<()> {
         let words = |stamp: &Stamp| {
             [
                 ("image", stamp.image.clone()),
@@ -101,7 +101,7 @@ enum Phase {
 }
 
 impl State {
-    pub(super) fn new(stamp: Stamp) -> Self {
+    pub(crate) fn new(stamp: Stamp) -> Self {
         let components = stamp.size[0] * stamp.size[1];
         State {
             stamp,
@@ -148,7 +148,7 @@ impl State {
     }
 
     /// Takes the next sample; of an error nothing is kept but hashes.
-    pub(super) fn take(&mut self, sample: u32, labels: &[u8], hashes: &[u64]) -> Result<()> {
+    pub(crate) fn take(&mut self, sample: u32, labels: &[u8], hashes: &[u64]) -> Result<()> {
         for (view, hash) in (0..).zip(hashes) {
             self.canary.enter(*hash, Entered { sample, view })?;
         }

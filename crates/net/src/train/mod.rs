@@ -20,6 +20,7 @@ use crate::rng::Rng;
 pub use settings::{Mixed, Train, TrainingData, Validation};
 pub use state::{Best, Losses, State};
 pub use step::Learned;
+pub(crate) use step::{Centering, gradients};
 
 /// What a training tells while it runs.
 #[derive(Clone, Debug)]

@@ -111,36 +111,33 @@ impl State {
             true => 0.0,
             false => settings.mean_decay,
         };
-        let mut centering = Centering {
-            running: &mut self.parameters.running,
-            channels: &weights.channels,
-            decay,
-            failed: None,
-        };
+        let mut centering = Centering::new(&mut self.parameters.running, &weights, decay);
         let logits = profile::stage("forward", || {
             forward(nodes, images, &weights, &mut |node, x| {
                 centering.of(node, x)
             })
         });
-        if let Some(error) = centering.failed {
-            return Err(error);
-        }
+        centering.end()?;
         let loss = profile::stage("loss", || {
             objective(nodes, settings, effective, logits, targets)
         })?;
-        let mut gradients = profile::stage(profile::BACKWARD, || loss.backward());
-        let value = floats(loss)?[0];
-
-        let mut by_name = Values::new();
-        for (name, leaf) in weights.kernels.iter().chain(&weights.channels) {
-            if let Some(gradient) = leaf.grad_remove(&mut gradients) {
-                let data = gradient.try_into_data().map_err(Error::device)?;
-                let values = data.try_into_vec().map_err(Error::device)?;
-                by_name.insert(name.clone(), values);
-            }
-        }
-        Ok((value, by_name))
+        let by_name = gradients(&weights, &loss)?;
+        Ok((floats(loss)?[0], by_name))
     }
+}
+
+/// Gradients of a loss in the effective tensors, which are leaves.
+pub(crate) fn gradients(weights: &Weights, loss: &Tensor<1>) -> Result<Values> {
+    let mut gradients = profile::stage(profile::BACKWARD, || loss.backward());
+    let mut by_name = Values::new();
+    for (name, leaf) in weights.kernels.iter().chain(&weights.channels) {
+        if let Some(gradient) = leaf.grad_remove(&mut gradients) {
+            let data = gradient.try_into_data().map_err(Error::device)?;
+            let values = data.try_into_vec().map_err(Error::device)?;
+            by_name.insert(name.clone(), values);
+        }
+    }
+    Ok(by_name)
 }
 
 /// The main loss and those that are added to it; of noisy copies their mean, and what makes them agree.
@@ -189,7 +186,7 @@ fn add(sums: &mut Values, gradients: Values, share: f32) {
 }
 
 /// Shifts and batch norms of a step, which move the running statistics.
-struct Centering<'a> {
+pub(crate) struct Centering<'a> {
     running: &'a mut Values,
     channels: &'a BTreeMap<String, Tensor<4>>,
     /// Share of the old value.
@@ -197,8 +194,24 @@ struct Centering<'a> {
     failed: Option<Error>,
 }
 
-impl Centering<'_> {
-    fn of(&mut self, node: &Node, x: Tensor<4>) -> Tensor<4> {
+impl<'a> Centering<'a> {
+    /// `decay`: the share of the old value; 0: the batch sets the statistics.
+    pub(crate) fn new(running: &'a mut Values, weights: &'a Weights, decay: f32) -> Self {
+        Self {
+            running,
+            channels: &weights.channels,
+            decay,
+            failed: None,
+        }
+    }
+
+    /// What went wrong on the way.
+    pub(crate) fn end(self) -> Result<()> {
+        self.failed.map_or(Ok(()), Err)
+    }
+
+    /// The output of such a node.
+    pub(crate) fn of(&mut self, node: &Node, x: Tensor<4>) -> Tensor<4> {
         match node {
             Node::BatchNorm { name, .. } => {
                 let (shift, gain) = (shift_name(name), gain_name(name));

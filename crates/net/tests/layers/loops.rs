@@ -6,7 +6,7 @@ use certiseg_net::architecture::{
     Activation, Architecture, Block, Centering, Family, Kernels, Preset, Size,
 };
 use certiseg_net::network::{Network, floats};
-use certiseg_net::node::{Conv, Node, Pooling, Resampling, Wrap, on};
+use certiseg_net::node::{Conv, Node, Pooling, Resampling, Spread, Wrap, on};
 use certiseg_net::parameters::Parameters;
 use certiseg_net::rng::Rng;
 
@@ -139,6 +139,17 @@ fn walk(network: &Network, nodes: &[Node], mut x: Map) -> Map {
             Node::ImageMean => {
                 let means = x.means();
                 x.per_channel(|c, _| means[c])
+            }
+            Node::ImageMax { spread } => {
+                let pixels = x.height * x.width;
+                let root = match spread {
+                    Spread::Full => 1.0,
+                    Spread::Even => (pixels as f64).sqrt(),
+                };
+                let most: Vec<f64> = (x.values.chunks_exact(pixels))
+                    .map(|channel| channel.iter().fold(f64::NEG_INFINITY, |m, v| m.max(*v)))
+                    .collect();
+                x.per_channel(|c, _| most[c] / root)
             }
             // folded when baked
             Node::BatchNorm { .. } => unreachable!("a baked network has none"),

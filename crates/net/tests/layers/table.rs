@@ -4,8 +4,8 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use certiseg_net::layer::orthogonal::Orthogonaliser;
 use certiseg_net::network::{Network, floats};
 use certiseg_net::node::{
-    Construction, Conv, Mix, Node, Part, Pooling, Resampling, Weights, Wrap, forward, on, slots,
-    total_stride, walk,
+    Construction, Conv, Mix, Node, Part, Pooling, Resampling, Spread, Weights, Wrap, forward, on,
+    slots, total_stride, walk,
 };
 use certiseg_net::parameters::Parameters;
 use certiseg_net::rng::Rng;
@@ -414,6 +414,22 @@ fn without_weights() -> Vec<Layer> {
         one("max pool", 2, true, pool(Pooling::Max, 2, 2)),
         one("max pool overlapping", 2, false, pool(Pooling::Max, 3, 2)),
         one("image mean", 3, true, Node::ImageMean),
+        one(
+            "image max",
+            3,
+            true,
+            Node::ImageMax {
+                spread: Spread::Full,
+            },
+        ),
+        one(
+            "image max shared",
+            3,
+            true,
+            Node::ImageMax {
+                spread: Spread::Even,
+            },
+        ),
         one("pixel_shuffle", 8, true, Node::PixelShuffle { factor: 2 }),
         one(
             "pixel_unshuffle",

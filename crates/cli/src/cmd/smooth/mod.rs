@@ -20,11 +20,11 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use self::network::{Network, Origin, SampleArgs};
+pub use self::source::Counted;
 use self::source::{Files, Source};
 pub use self::tally::Smoothed;
-pub use self::test::CHOOSE;
-use self::test::{Test, TestArgs};
-use self::verdict::{Asked, judge};
+pub use self::test::{CHOOSE, Test, TestArgs};
+pub use self::verdict::{Asked, judge, warned};
 use crate::fail::Usage;
 use crate::interrupt;
 use crate::maps::Maps;

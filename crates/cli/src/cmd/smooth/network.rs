@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use certiseg_cert::Budget;
-use certiseg_cert::smoothing::{Correction, Family, Law, Look, Looks, MAX_SAMPLES, Stage};
+use certiseg_cert::smoothing::{Correction, Family, Law, Look, Looks, Stage};
 use certiseg_net::data::Sample;
 use certiseg_net::network::Certifier;
 use certiseg_net::smooth::{
@@ -21,7 +21,7 @@ use serde::Serialize;
 use super::hybrid::HybridRow;
 use super::levels::Levels;
 use super::source::{Counted, Looked};
-use super::test::{CHOOSE, Test, hinted};
+use super::test::{Test, hinted};
 use super::verdict::warned;
 use crate::fail::Usage;
 use crate::hybrid::{Grounds, shares};
@@ -153,31 +153,7 @@ impl SampleArgs {
             self.check_hybrid(test)?;
         }
         let samples = targets.last().copied().unwrap_or(0);
-        if samples > MAX_SAMPLES {
-            return Err(Usage::error(
-                format!("{samples} samples of a picture"),
-                format!("give at most {MAX_SAMPLES}"),
-            ));
-        }
-        let single = test.procedure.stage != Stage::Two;
-        let choose = match test.n0 {
-            Some(0) => samples.min(255),
-            None if single => samples.min(CHOOSE),
-            n0 => n0.unwrap_or(CHOOSE),
-        };
-        if choose > 255 {
-            return Err(Usage::error(
-                format!("--n0 {choose} samples that choose"),
-                "give 1 to 255",
-            ));
-        }
-        if single && choose > samples {
-            return Err(Usage::error(
-                format!("--n0 {choose} of --n {samples} samples of a single stage"),
-                "give a smaller --n0, or more samples",
-            ));
-        }
-        Ok((choose, targets))
+        Ok((test.choose(samples)?, targets))
     }
 
     fn check_hybrid(&self, test: &Test) -> Result<()> {

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use certiseg_cert::smoothing::{Correction, Family, Hierarchy, Law, Procedure, Promise, Stage};
+use certiseg_cert::smoothing::{
+    Correction, Family, Hierarchy, Law, MAX_SAMPLES, Procedure, Promise, Stage,
+};
 use clap::{Args, ValueEnum};
 
 use crate::conventions::word;
@@ -105,6 +107,11 @@ impl TestArgs {
 
     /// An error where something means nothing, before anything is read but the hierarchy.
     pub fn check(&self) -> Result<Test> {
+        self.check_under(None)
+    }
+
+    /// The same under a law that leaves nothing to choose.
+    pub fn check_under(&self, known: Option<Law>) -> Result<Test> {
         let stage = match self.single_stage {
             true => Stage::Single { guard: self.guard },
             false => Stage::Two,
@@ -118,7 +125,11 @@ impl TestArgs {
         let hint = "tau is from 0.5 (a radius of 0) and below 1, alpha and --guard inside (0, 1)";
         let procedure = hinted(procedure.check(), hint)?;
         let hint = "sigma and scale are finite and above 0, the threshold of strong:OUT from 0.5 to below 1";
-        let law = hinted(self.law()?.check(), hint)?;
+        let law = match known {
+            None => self.law()?,
+            Some(law) => self.no_other(law)?,
+        };
+        let law = hinted(law.check(), hint)?;
         let out = hinted(self.statement.out(), hint)?;
         if out > self.tau {
             return Err(Usage::error(
@@ -194,6 +205,16 @@ impl TestArgs {
         })
     }
 
+    fn no_other(&self, law: Law) -> Result<Law> {
+        if self.law == LawName::Gaussian && self.sigma.is_none() && self.scale.is_none() {
+            return Ok(law);
+        }
+        Err(Usage::error(
+            "--law, --sigma or --scale, and noise that has none of them to choose",
+            "leave them out",
+        ))
+    }
+
     fn law(&self) -> Result<Law> {
         let law = match (self.law, self.sigma, self.scale) {
             (LawName::Gaussian, Some(sigma), None) => Law::Gaussian { sigma },
@@ -212,6 +233,37 @@ impl TestArgs {
             }
         };
         Ok(law)
+    }
+}
+
+impl Test {
+    /// How many of the samples of a model choose the classes, where `samples` test them.
+    pub fn choose(&self, samples: usize) -> Result<usize> {
+        if samples > MAX_SAMPLES {
+            return Err(Usage::error(
+                format!("{samples} samples of a picture"),
+                format!("give at most {MAX_SAMPLES}"),
+            ));
+        }
+        let single = self.procedure.stage != Stage::Two;
+        let choose = match self.n0 {
+            Some(0) => samples.min(255),
+            None if single => samples.min(CHOOSE),
+            n0 => n0.unwrap_or(CHOOSE),
+        };
+        if choose > 255 {
+            return Err(Usage::error(
+                format!("--n0 {choose} samples that choose"),
+                "give 1 to 255",
+            ));
+        }
+        if single && choose > samples {
+            return Err(Usage::error(
+                format!("--n0 {choose} of --n {samples} samples of a single stage"),
+                "give a smaller --n0, or more samples",
+            ));
+        }
+        Ok(choose)
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Verdict {
     pub row: SmoothRow,
     /// Its curves.
     pub curves: Vec<SmoothCurve>,
+    /// The class of each component that is certified, or an abstention.
+    pub classes: Vec<u8>,
     /// Classes, p-values, radii.
     pub maps: Vec<(String, Map)>,
     /// What speaks against the number of samples.
@@ -105,6 +107,7 @@ pub fn judge(test: &Test, asked: &Asked, image: &Counted) -> Result<Verdict> {
         notes: notes(test, image, &decision)?,
         row,
         curves,
+        classes,
         maps,
     })
 }
