@@ -16,8 +16,8 @@ pub struct Part {
     pub wrong: u64,
     /// Those wrong on the attacked picture.
     pub attacked: u64,
-    /// Those that the worst attack of the certificate takes, wrong ones included.
-    pub certified: u64,
+    /// Those that the certificate fears for: its worst attack takes them, wrong ones included.
+    pub feared: u64,
 }
 
 /// Upper ends of the sizes of regions in per cent of the picture, and their names.
@@ -47,7 +47,7 @@ pub fn parts(
             pixels: here.len() as u64,
             wrong: count(wrong),
             attacked: count(attacked),
-            certified: count(taken),
+            feared: count(taken),
         }
     };
     let classes = (0..VOID).map(|class| of(format!("class {class}"), &|at| labels[at] == class));

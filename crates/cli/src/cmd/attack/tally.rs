@@ -191,7 +191,7 @@ pub struct Attacked {
     records: Vec<Record>,
     /// Per budget the factors of the gap to the certificate, of each image.
     gaps: Vec<[Vec<f64>; 3]>,
-    /// Per budget and part of pictures: pixels, wrong, attacked, certified.
+    /// Per budget and part of pictures: pixels, wrong, attacked, feared.
     parts: BTreeMap<(usize, String), [u64; 4]>,
     /// Per goal: certified, found, and their ratios.
     sought: BTreeMap<String, [Vec<f64>; 3]>,
@@ -302,7 +302,7 @@ impl Attacked {
         for part in at.map_or(&[][..], |_| &row.parts) {
             let key = (at.unwrap_or_default(), part.part.clone());
             let sums = self.parts.entry(key).or_default();
-            let counts = [part.pixels, part.wrong, part.attacked, part.certified];
+            let counts = [part.pixels, part.wrong, part.attacked, part.feared];
             sums.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n);
         }
         let factors = row.gap.and_then(|gap| gap.factors());
