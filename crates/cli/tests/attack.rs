@@ -2,7 +2,9 @@
 
 mod common;
 
-use common::{certiseg, folder_data, stdout, untrained_model};
+use std::fs;
+
+use common::{bytes_of, certiseg, folder_data, save, stdout, untrained_model};
 use serde_json::Value;
 
 fn rows(text: &str) -> Vec<Value> {
@@ -84,20 +86,27 @@ fn what_is_saved_has_the_figures_that_were_told() {
     assert_eq!(attacked(&told), attacked(&again));
     assert_eq!(attacked(&told).len(), 3 * 2 * 2);
 
-    // a smaller budget than they were found within
-    let mut smaller = base.map(str::to_owned);
-    smaller[6] = "0.001,0.002".to_owned();
-    let smaller: Vec<&str> = smaller.iter().map(String::as_str).collect();
-    let output = certiseg(&[&smaller[..], &["--evaluate", saved]].concat());
-    assert_eq!(output.status.code(), Some(2));
-    let words = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(words.contains("distance of a saved picture is"), "{words}");
-    let mut falling = base;
-    falling[6] = "0.5,0.1";
-    let output = certiseg(&[&falling[..], &["--evaluate", saved]].concat());
-    assert_eq!(output.status.code(), Some(2));
-    let words = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(words.contains("rising budgets"), "{words}");
+    let refused = |eps: &str, folder: &str, expected: &str| {
+        let mut arguments = base.to_vec();
+        arguments[6] = eps;
+        let output = certiseg(&[&arguments[..], &["--evaluate", folder]].concat());
+        assert_eq!(output.status.code(), Some(2));
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(words.contains(expected), "{words}");
+    };
+    refused("0.001,0.002", saved, "is 0.1, expected 0.001");
+    // the pictures alone, under smaller budgets than they were found within
+    let alone = dir.path().join("alone");
+    fs::create_dir(&alone).unwrap();
+    for image in 0..3 {
+        let name = format!("{image}.npz");
+        let bytes = bytes_of(&dir.path().join("saved").join(&name), "attacked");
+        let attacked = ("attacked", "<f4", &[2, 2, 3, 32, 32][..], &bytes[..]);
+        save(&alone.join(&name), &[attacked]);
+    }
+    let alone = alone.to_str().unwrap();
+    refused("0.001,0.002", alone, "distance of a saved picture is");
+    refused("0.5,0.1", alone, "rising budgets");
     let output = certiseg(&[&base[..], &["--save", saved]].concat());
     assert_eq!(output.status.code(), Some(2), "the folder is not empty");
 }

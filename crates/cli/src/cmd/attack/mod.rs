@@ -75,7 +75,8 @@ pub struct Attack {
     /// New or empty folder for the attacked pictures, ID.npz each
     #[arg(long)]
     save: Option<PathBuf>,
-    /// Folder of saved pictures to take the figures of, under the settings that saved them
+    /// Folder of saved pictures to take the figures of, under the settings that saved them: other
+    /// pictures, labels or budgets are refused, where the files hold theirs
     #[arg(long, conflicts_with_all = ["attacks", "suite", "steps", "save", "times", "seed", "until", "parts"])]
     evaluate: Option<PathBuf>,
     #[command(flatten)]
@@ -258,8 +259,7 @@ impl Attack {
             return Ok(arena.compare(sample, metrics, criteria, assault)?);
         };
         let path = Maps::file(dir, &sample.id);
-        let many = [criteria.len(), assault.eps.len()];
-        let saved = read_attacked(&path, many, [sample.height, sample.width])?;
+        let saved = read_attacked(&path, sample, &assault.eps, criteria.len())?;
         let budgets = (assault.norm, &assault.eps[..]);
         Ok(arena.compare_saved(sample, metrics, criteria, budgets, &saved)?)
     }
