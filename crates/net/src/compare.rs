@@ -17,6 +17,8 @@ pub struct Arena {
     certifier: Certifier,
     target: Target,
     size: [usize; 2],
+    /// (H, W), where attacks may change pictures; everywhere, if not given.
+    region: Option<Vec<bool>>,
     /// The audited constant that certificates rest on: of the features, where the head is known.
     pub lipschitz: f64,
 }
@@ -116,7 +118,33 @@ impl Arena {
             certifier,
             target: Target::new(network, size),
             size,
+            region: None,
         })
+    }
+
+    /// The same with attacks that change pictures in a region (H, W) only, which makes them no stronger:
+    /// certificates are those of every change.
+    ///
+    /// # Errors
+    /// [`Error::ImageLength`]; [`Error::Setting`] for a region without a pixel.
+    pub fn within(self, region: &[bool]) -> Result<Self> {
+        let [got, expected] = [region.len(), self.size[0] * self.size[1]];
+        if got != expected {
+            return Err(Error::ImageLength { got, expected });
+        }
+        if !region.contains(&true) {
+            return Err(Error::setting("region", "empty", "a pixel at least"));
+        }
+        let region = Some(region.to_vec());
+        Ok(Self { region, ..self })
+    }
+
+    fn scene<'a>(&'a self, picture: &'a [f32], labels: &'a [u8]) -> Result<Scene<'a>> {
+        let scene = Scene::new(picture, labels, self.size)?;
+        match &self.region {
+            Some(region) => scene.within(region),
+            None => Ok(scene),
+        }
     }
 
     /// Where [`Arena::lipschitz`] comes from, for head rows.
@@ -156,8 +184,8 @@ impl Arena {
     /// The same for pictures from anywhere: of each criterion one per budget, (3, H, W) each.
     ///
     /// # Errors
-    /// As [`Arena::compare`]; [`Error::Setting`] for a picture that leaves the box or its budget,
-    /// [`Error::ImageLength`].
+    /// As [`Arena::compare`]; [`Error::Setting`] for a picture that leaves the box, its budget or the
+    /// region, [`Error::ImageLength`].
     pub fn compare_saved(
         &self,
         sample: &Sample,
@@ -237,7 +265,7 @@ impl Arena {
         };
         let mut hits = metrics.iter().map(unharmed).collect::<Result<Vec<_>>>()?;
 
-        let scene = Scene::new(&picture, labels, self.size)?;
+        let scene = self.scene(&picture, labels)?;
         let mut attacked = Vec::new();
         for (index, criterion) in criteria.iter().enumerate() {
             // a picture on which no pixel counts gives an attack nothing to do
@@ -331,7 +359,7 @@ impl Arena {
             return Ok(None);
         };
         let certified = certificate.budget(goal)?;
-        let scene = Scene::new(&picture, labels, self.size)?;
+        let scene = self.scene(&picture, labels)?;
         let search = || {
             let duel = Duel::new(&self.target, scene, &Criterion::Metric(goal.metric))?;
             let flips = goal.flips(duel.aim.wishes.len());
@@ -408,6 +436,15 @@ fn given(duel: &Duel, ball: &Ball, image: &[f32]) -> Result<Round> {
         let field = "distance of a saved picture";
         let expected = format!("at most {}", ball.eps());
         return Err(Error::setting(field, distance.to_string(), expected));
+    }
+    if let Some(region) = duel.scene.region {
+        let pairs = image.iter().zip(clean).enumerate();
+        let outside = pairs.filter(|&(at, (a, b))| a != b && !region[at % region.len()]);
+        let outside = outside.count();
+        if outside > 0 {
+            let got = format!("changed in {outside} numbers outside the region");
+            return Err(Error::setting("saved picture", got, "unchanged there"));
+        }
     }
     let view = duel.look(image)?;
     let best = Attacked {
