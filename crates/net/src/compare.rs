@@ -1,8 +1,9 @@
 //! One picture, certified and attacked: the project's law is certified ≤ attacked ≤ clean.
 
 use certiseg_cert::{self as cert, Budget, Goal, Margins, Metric, Norm, Premises, Value};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use crate::attack::gate::{difference, length};
 use crate::attack::least::least;
 use crate::attack::suite::{Blow, Round};
 use crate::attack::{Attack, Attacked, Ball, Criterion, Duel, Scene, Suite, Target};
@@ -44,6 +45,8 @@ pub struct Comparison {
     pub picture: Vec<f32>,
     /// Logits of the clean picture.
     pub logits: Logits,
+    /// IoU of each class on it; `None` where the class is neither labelled nor predicted.
+    pub ious: Vec<Option<Value>>,
     /// What was vouched for.
     pub premises: Premises,
     /// One per metric; `None` where the metric is undefined on this picture.
@@ -66,6 +69,8 @@ pub struct Strike {
     pub eps: f64,
     /// One per criterion: what was attacked, and by whom.
     pub rounds: Vec<(Criterion, Round)>,
+    /// IoU of each class on the picture of each of them.
+    pub ious: Vec<Vec<Option<Value>>>,
     /// One per metric, of the attacked picture that is worst for it.
     pub hits: Vec<Hit>,
     /// Where the accuracy was attacked, if it was certified too.
@@ -82,6 +87,18 @@ pub struct Bites {
     pub taken: Vec<bool>,
     /// All of it, by class and size of region.
     pub parts: Vec<Part>,
+}
+
+/// Lengths of a change over all numbers of a picture, in f64.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lengths {
+    /// Sum of sizes.
+    pub l1: f64,
+    /// Root of the sum of squares.
+    pub l2: f64,
+    /// The largest size.
+    pub linf: f64,
 }
 
 /// How little is enough for a goal.
@@ -277,10 +294,12 @@ impl Arena {
         }
         let mut strikes = Vec::new();
         for &eps in eps {
-            let mut strike = Vec::new();
+            let (mut strike, mut after) = (Vec::new(), Vec::new());
             for (criterion, rounds) in &mut attacked {
                 let Some(round) = rounds.next() else { continue };
-                self.judge(&margins, metrics, &round, &mut hits)?;
+                let classes = self.certifier.classes(&round.best.image)?;
+                judge(&margins, metrics, &round, &classes, &mut hits)?;
+                after.push(ious(&margins, &classes)?);
                 strike.push(((*criterion).clone(), round));
             }
             strikes.push(Strike {
@@ -288,11 +307,14 @@ impl Arena {
                 hits: hits.clone(),
                 bites: self.bites(&margins, eps, attacked_for(&strike))?,
                 rounds: strike,
+                ious: after,
             });
         }
         drop(attacked);
+        let ious = ious(&margins, margins.predictions())?;
         Ok(Comparison {
             picture,
+            ious,
             logits,
             premises,
             bounds,
@@ -385,29 +407,35 @@ impl Arena {
         rayon::scope(|_| result = Some(search()));
         result.transpose()
     }
+}
 
-    /// Takes every metric on an attacked picture, by the f64 pass.
-    fn judge(
-        &self,
-        margins: &Margins,
-        metrics: &[Metric],
-        round: &Round,
-        hits: &mut [Hit],
-    ) -> Result<()> {
-        let classes = self.certifier.classes(&round.best.image)?;
-        for (hit, &metric) in hits.iter_mut().zip(metrics) {
-            let now = margins.value(metric, &classes)?;
-            let pair = now.zip(hit.value);
-            if pair.is_some_and(|(now, before)| metric.is_worse(now, before)) {
-                *hit = Hit {
-                    value: now,
-                    distance: round.best.distance,
-                    attack: round.winner.clone(),
-                };
-            }
+/// Takes every metric on an attacked picture, of these classes by the f64 pass.
+fn judge(
+    margins: &Margins,
+    metrics: &[Metric],
+    round: &Round,
+    classes: &[u8],
+    hits: &mut [Hit],
+) -> Result<()> {
+    for (hit, &metric) in hits.iter_mut().zip(metrics) {
+        let now = margins.value(metric, classes)?;
+        let pair = now.zip(hit.value);
+        if pair.is_some_and(|(now, before)| metric.is_worse(now, before)) {
+            *hit = Hit {
+                value: now,
+                distance: round.best.distance,
+                attack: round.winner.clone(),
+            };
         }
-        Ok(())
     }
+    Ok(())
+}
+
+/// IoU of each class for these predictions (H, W).
+fn ious(margins: &Margins, predictions: &[u8]) -> Result<Vec<Option<Value>>> {
+    let classes = (0..=u8::MAX).take(margins.image().grid().classes);
+    let each = classes.map(|class| Ok(margins.value(Metric::Iou(class), predictions)?));
+    each.collect()
 }
 
 /// The picture on which the accuracy was attacked.
@@ -482,6 +510,28 @@ pub fn tightness(clean: &[f64], attacked: &[f64], certified: &[f64]) -> Option<f
     (allowed > ROUNDING * clean.len() as f64).then(|| fall(attacked) / allowed)
 }
 
+/// The conventional median of distances found, of which a search that failed has none: as if infinite.
+/// `None` of nothing, and where it is that of failures.
+pub fn median(found: &[Option<f64>]) -> Option<f64> {
+    let mut all: Vec<f64> = found.iter().map(|f| f.unwrap_or(f64::INFINITY)).collect();
+    all.sort_unstable_by(f64::total_cmp);
+    let lower = all.len().checked_sub(1)? / 2;
+    let median = (all[lower] + all[all.len() / 2]) / 2.0;
+    median.is_finite().then_some(median)
+}
+
+impl Lengths {
+    /// Of the change from one picture to another.
+    pub fn between(a: &[f32], b: &[f32]) -> Self {
+        let delta = difference(a, b);
+        Self {
+            l1: delta.iter().map(|d| d.abs()).sum(),
+            l2: length(&delta),
+            linf: delta.iter().fold(0.0, |most, d| d.abs().max(most)),
+        }
+    }
+}
+
 impl Strike {
     /// What each attack came to, over all criteria.
     pub fn blows(&self) -> impl Iterator<Item = &Blow> {
@@ -517,5 +567,25 @@ impl Comparison {
             }
         }
         violations
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_search_counts_as_the_farthest() {
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[Some(3.0), Some(1.0)]), Some(2.0));
+        assert_eq!(median(&[None, Some(3.0), Some(1.0)]), Some(3.0));
+        assert_eq!(median(&[None, Some(1.0)]), None);
+    }
+
+    #[test]
+    fn a_change_has_three_lengths() {
+        let found = Lengths::between(&[0.5, 1.0, 0.25], &[0.5, 0.25, 1.25]);
+        let [l1, l2, linf] = [1.75, 1.25, 1.0];
+        assert_eq!(found, Lengths { l1, l2, linf });
     }
 }

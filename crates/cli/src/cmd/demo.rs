@@ -118,7 +118,7 @@ impl Demo {
             let margins = arena.margins(&image, &seen.premises)?;
             write_rows(&mut rows, &sample.id, &margins, &goals)?;
             sheet.push(pictures(&self.out, sample, &margins, size)?);
-            let strikes = attack::Row::of(&sample.id, Norm::L2, &METRICS, &seen)?;
+            let strikes = attack::Row::of(&sample.id, Norm::L2, &METRICS, &seen, None)?;
             strikes.iter().for_each(|row| tally.row(row));
             progress.set(index + 1, "");
         }

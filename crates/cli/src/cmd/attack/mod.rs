@@ -1,5 +1,6 @@
 //! `certiseg attack`: attacks a model and checks that no attack beats its certificate.
 
+mod row;
 mod tally;
 
 use std::path::{Path, PathBuf};
@@ -14,8 +15,9 @@ use certiseg_net::network::Certifier;
 use clap::Args;
 use serde::Serialize;
 
-pub use self::tally::{Attacked, Row};
-use self::tally::{Sought, Struck};
+pub use self::row::Row;
+use self::row::{Sought, Struck};
+pub use self::tally::Attacked;
 use super::certify::{parse_eps, without_repeats};
 use crate::fail::Usage;
 use crate::interrupt;
@@ -23,8 +25,9 @@ use crate::maps::Maps;
 use crate::output::head;
 use crate::picture;
 use crate::progress::Progress;
+use crate::region::Place;
 use crate::run::{Run, RunArgs};
-use crate::source::{DataArgs, Pictures, pixels};
+use crate::source::{DataArgs, Pictures, file_hash, pixels};
 
 /// Flags of the verb.
 #[derive(Args)]
@@ -40,6 +43,10 @@ pub struct Attack {
     /// Norm of the budgets: 2, or inf, with certificates converted
     #[arg(long, default_value = "2")]
     norm: Norm,
+    /// Where pictures may be changed, X,Y,WIDTH,HEIGHT in pixels of the network's input or a PNG of its
+    /// size, black is out; certificates are still those of every change
+    #[arg(long, value_name = "X,Y,W,H|PNG")]
+    region: Option<Place>,
     /// accuracy, stability, fnr:CLASS or iou:CLASS; repeatable
     #[arg(long = "metric", default_value = "accuracy")]
     metrics: Vec<Metric>,
@@ -52,7 +59,8 @@ pub struct Attack {
     /// Attacks to take the best of: quick, strong, paper001
     #[arg(long, default_value = "quick")]
     suite: String,
-    /// Gradient steps of each attack and budget
+    /// Gradient steps of each attack and budget; of dag the most, of lqa rounds (not of those in a suite);
+    /// fgm is one step
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     steps: Option<u32>,
     /// Seed of whatever is random
@@ -102,6 +110,10 @@ struct Settings<'a> {
     ignore: Option<i64>,
     limit: Option<u32>,
     images: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region_hash: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     parts: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,7 +151,14 @@ impl Attack {
         for metric in &self.metrics {
             metric.check(pictures.model.network.classes())?;
         }
-        let arena = Arena::new(&pictures.model.network, pictures.size)?;
+        let region = self.region.as_ref().map(|place| place.of(pictures.size));
+        let region = region.transpose()?;
+        let mut arena = Arena::new(&pictures.model.network, pictures.size)?;
+        let mut inside = None;
+        if let Some(region) = &region {
+            arena = arena.within(region)?;
+            inside = Some(region.iter().filter(|&&inside| inside).count());
+        }
         let [height, width] = pictures.size;
         let settings = Settings {
             model: &self.model,
@@ -158,6 +177,13 @@ impl Attack {
             ignore: self.data.ignore,
             limit: self.data.limit,
             images: pictures.all,
+            region: self.region.as_ref().map(Place::to_string),
+            region_hash: self
+                .region
+                .as_ref()
+                .and_then(Place::mask)
+                .map(file_hash)
+                .transpose()?,
             parts: self.parts,
             attack: self.evaluate.is_none().then_some(&assault.suite),
             evaluate: self.evaluate.as_deref(),
@@ -196,7 +222,7 @@ impl Attack {
             let saved = saved.transpose()?;
             let seen = self.seen(&arena, &sample, &assault);
             let seen = seen.with_context(|| format!("image {}", sample.id))?;
-            let rows = Row::of(&sample.id, self.norm, &self.metrics, &seen)?;
+            let rows = Row::of(&sample.id, self.norm, &self.metrics, &seen, inside)?;
             rows.iter().try_for_each(|row| run.push(row))?;
             let rows = Struck::of(&sample.id, &seen, self.parts)?;
             rows.iter().try_for_each(|row| run.push(row))?;
@@ -205,6 +231,9 @@ impl Attack {
                 let quest = arena.least(&sample, goal, &first.attack, self.seed);
                 let quest = quest.with_context(|| format!("image {}", sample.id))?;
                 if let Some(quest) = quest {
+                    if quest.is_violated() {
+                        say!("UNSOUND: image {}: {goal}", sample.id);
+                    }
                     run.push(&Sought::of(&sample.id, goal, &first.name, &quest))?;
                 }
             }
