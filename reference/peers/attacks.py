@@ -16,8 +16,8 @@ are then code that nobody here wrote. Checked:
 
 Exit status 1 where one fails. The library's attacks are run picture by picture with the goal that the
 certificate sets at eps and shrunk to it, as in paper 001. The second form takes the pictures that `certiseg
-attack --save DIR --out OUT` saved for the criterion accuracy, and its OUT/rows.jsonl: lengths, box, counts, and
-certificates where the accuracy was a metric too.
+attack --save DIR --out OUT` saved for the criterion accuracy, and its OUT/rows.jsonl: budgets, lengths, box, a
+rectangle of --region, counts, and certificates where the accuracy was a metric too.
 """
 
 from __future__ import annotations
@@ -74,6 +74,16 @@ def length(change: np.ndarray, norm: str) -> float:
     return float(np.abs(change).max() if norm == "inf" else np.linalg.norm(change))
 
 
+def outside(region: str | None, change: np.ndarray) -> int:
+    """Numbers changed outside of X,Y,WIDTH,HEIGHT; masks are not looked at."""
+    if region is None or not re.fullmatch(r"\d+(,\d+){3}", region):
+        return 0
+    x, y, width, height = map(int, region.split(","))
+    free = np.ones(change.shape[1:], dtype=bool)
+    free[y : y + height, x : x + width] = False
+    return int((change[:, free] != 0).sum())
+
+
 def saved(model: Path, folder: Path, rows: Path) -> list[str]:
     """What is wrong with saved pictures, taken again in torch."""
     net = onnx2torch.convert(str(model)).eval().requires_grad_(False)
@@ -91,17 +101,21 @@ def saved(model: Path, folder: Path, rows: Path) -> list[str]:
         # as the program names its files
         name = re.sub(r"[/\\:]", "__", image)
         with np.load(folder / f"{name}.npz") as arrays:
-            clean, labels, attacked = (arrays[name] for name in ("clean", "labels", "attacked"))
+            clean, labels, attacked, budgets = (arrays[name] for name in ("clean", "labels", "attacked", "eps"))
+        if budgets.tolist() != settings["eps"]:
+            failures.append(f"{image}: saved within {budgets.tolist()}, {settings['eps']} said")
         of = attacked[settings["criteria"].index("accuracy")]
         for eps, picture in zip(settings["eps"], of, strict=True):
             if (image, eps) not in said:
                 continue
-            distance = length(picture.astype(np.float64) - clean, settings["norm"])
+            change = picture.astype(np.float64) - clean
+            distance = length(change, settings["norm"])
             with torch.no_grad():
                 classes = net(torch.tensor(picture)[None])[0].argmax(0).numpy()
             wrong, valid = int(((classes != labels) & (labels != VOID)).sum()), int((labels != VOID).sum())
             wrongs += wrong
             inside = picture.min() >= 0 and picture.max() <= 1
+            inside = inside and outside(settings.get("region"), change) == 0
             if not distance <= eps or not inside or wrong != said[image, eps]:
                 failures.append(f"{image}, eps {eps}: {distance}, {wrong} wrong, {said[image, eps]} said")
             least = certified.get((image, eps))
