@@ -370,6 +370,7 @@ impl Tally for Attacked {
         if self.violations.is_empty() {
             let tested = self.images.values().filter(|&&at_stake| at_stake).count();
             match (tested, self.images.len() - tested) {
+                (0, 0) => {}
                 (0, idle) => say!("nothing was tested: nothing is certified of the {idle} images"),
                 (_, 0) => say!("sound: {LAW} on {tested}/{tested} images"),
                 (_, idle) => say!(
