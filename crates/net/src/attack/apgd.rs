@@ -43,7 +43,7 @@ impl Default for Apgd {
 /// Attacks one picture within a budget and returns the iterate that won most.
 ///
 /// # Errors
-/// Those of the network.
+/// [`crate::Error::Setting`]; those of the network.
 pub fn apgd(
     duel: &Duel,
     ball: &Ball,
@@ -51,6 +51,7 @@ pub fn apgd(
     from: Option<&[f64]>,
     rng: &mut Rng,
 ) -> Result<Attacked> {
+    settings.loss.check()?;
     let mut best = Best::new(duel);
     for restart in 0..=settings.restarts {
         let mut delta = match (restart, from) {

@@ -7,7 +7,7 @@ use super::gate::{Ball, difference};
 use super::model::{Model, Sparse};
 use super::scene::Scene;
 use super::{Attacked, Passes};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A network against an attack, on one picture.
 pub struct Duel<'a> {
@@ -59,31 +59,37 @@ impl<'a> Duel<'a> {
     /// What the network makes of a picture (3, H, W).
     ///
     /// # Errors
-    /// Those of the network.
+    /// [`Error::Setting`] for pictures and logits that are not finite; those of the network.
     pub fn look(&self, image: &[f32]) -> Result<View> {
+        finite("a number of an attacked picture", image.iter().copied())?;
         self.count(1, 0);
-        Ok(self.aim.view(self.model.logits(image)?))
+        let logits = self.model.logits(image)?;
+        finite("a logit", logits.iter().copied())?;
+        Ok(self.aim.view(logits))
     }
 
     /// What the network makes of a picture, and the gradient (3, H, W) of a loss in it, whose gradient
     /// in the logits (K, H, W) `loss` gives; 0 outside the region that may change.
     ///
     /// # Errors
-    /// Those of the network.
+    /// As [`Duel::look`], and for a gradient that is not finite.
     pub fn pull(
         &self,
         image: &[f32],
         mut loss: impl FnMut(&View) -> Vec<f64>,
     ) -> Result<(View, Vec<f64>)> {
+        finite("a number of an attacked picture", image.iter().copied())?;
         self.count(1, 1);
         let mut seen = None;
-        let (_, mut gradient) = self.model.pull(image, &mut |logits| {
+        let (logits, mut gradient) = self.model.pull(image, &mut |logits| {
             let view = self.aim.view(logits.to_vec());
             let weights = loss(&view);
             seen = Some(view);
             weights
         })?;
         self.scene.mask(&mut gradient);
+        finite("a logit", logits)?;
+        finite("a number of a gradient", gradient.iter().copied())?;
         match seen {
             Some(view) => Ok((view, gradient)),
             // a model that does not ask for weights has no gradient to give
@@ -94,12 +100,23 @@ impl<'a> Duel<'a> {
     /// Gradients (3, H, W) of weighted sums of logits, one backward pass each; 0 outside the region.
     ///
     /// # Errors
-    /// Those of the network.
-    pub fn rows(&self, image: &[f32], sums: &[Sparse]) -> Result<Vec<Vec<f64>>> {
+    /// As [`Duel::pull`].
+    pub fn rows(&self, image: &[f32], sums: &[Sparse]) -> Result<Vec<Vec<f32>>> {
         self.count(sums.len(), sums.len());
         let mut rows = self.model.rows(image, sums)?;
         rows.iter_mut().for_each(|row| self.scene.mask(row));
+        finite("a number of a gradient", rows.iter().flatten().copied())?;
         Ok(rows)
+    }
+}
+
+/// An attack led by what is no number would stay where it is, and a picture that was not attacked would
+/// pass for one that stood.
+fn finite(what: &str, numbers: impl IntoIterator<Item = impl Into<f64>>) -> Result<()> {
+    let mut numbers = numbers.into_iter().map(Into::<f64>::into);
+    match numbers.find(|x| !x.is_finite()) {
+        Some(bad) => Err(Error::setting(what, bad.to_string(), "a finite one")),
+        None => Ok(()),
     }
 }
 
@@ -153,5 +170,52 @@ impl Best {
                 backward: passes.backward - self.start.backward,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Logits are the picture; slopes are all this number.
+    struct Sick(f64);
+
+    impl Model for Sick {
+        fn classes(&self) -> usize {
+            3
+        }
+
+        fn logits(&self, image: &[f32]) -> Result<Vec<f32>> {
+            Ok(image.to_vec())
+        }
+
+        fn pull(
+            &self,
+            image: &[f32],
+            weights: &mut dyn FnMut(&[f32]) -> Vec<f64>,
+        ) -> Result<(Vec<f32>, Vec<f64>)> {
+            weights(image);
+            Ok((image.to_vec(), vec![self.0; image.len()]))
+        }
+    }
+
+    #[test]
+    fn a_gradient_or_a_picture_that_is_no_number_is_an_error() {
+        let (image, labels, region) = ([0.5; 12], [0; 4], [true; 4]);
+        let scene = Scene::new(&image, &labels, [2, 2]).unwrap();
+        let scene = scene.within(&region).unwrap();
+        let accuracy = Criterion::Metric(certiseg_cert::Metric::Accuracy);
+        for (slope, fine) in [(1.0, true), (f64::NAN, false), (f64::INFINITY, false)] {
+            let sick = Sick(slope);
+            let duel = Duel::new(&sick, scene, &accuracy).unwrap();
+            let pulled = duel.pull(&image, |view| vec![1.0; view.logits.len()]);
+            assert_eq!(pulled.is_ok(), fine, "{slope}");
+            let rows = duel.rows(&image, &[vec![(0, 1.0)]]);
+            assert_eq!(rows.is_ok(), fine, "{slope}");
+        }
+        let sick = Sick(1.0);
+        let duel = Duel::new(&sick, scene, &accuracy).unwrap();
+        let none = duel.look(&[f32::NAN; 12]);
+        assert!(matches!(none, Err(Error::Setting { .. })));
     }
 }

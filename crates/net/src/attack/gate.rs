@@ -7,6 +7,7 @@
 
 use certiseg_cert::Norm;
 
+use super::at_least;
 use crate::error::{Error, Result};
 
 /// The changes allowed: l2 or l∞, over all 3HW numbers of the picture, in its unit.
@@ -30,10 +31,7 @@ impl Ball {
     /// # Errors
     /// As [`Ball::l2`], and for other norms than l2 and l∞.
     pub fn new(norm: Norm, eps: f64) -> Result<Self> {
-        if !(0.0..f64::INFINITY).contains(&eps) {
-            let expected = "a finite number of at least 0";
-            return Err(Error::setting("eps", eps.to_string(), expected));
-        }
+        at_least("eps", eps, 0.0)?;
         if norm != Norm::L2 && norm != Norm::LINF {
             return Err(Error::setting("norm", norm.to_string(), "2 or inf"));
         }
@@ -53,7 +51,7 @@ impl Ball {
     /// Length of a change.
     pub fn length(&self, delta: &[f64]) -> f64 {
         match self.norm == Norm::LINF {
-            true => delta.iter().fold(0.0, |most, d| d.abs().max(most)),
+            true => largest(delta),
             false => length(delta),
         }
     }
@@ -87,7 +85,8 @@ impl Ball {
         into_box(delta, clean);
     }
 
-    /// The picture x + δ, rounded towards `clean`, in the box and within the budget, exactly.
+    /// The picture x + δ, rounded towards `clean`, in the box and within the budget, exactly. What is
+    /// no number stays none: it is never taken for the clean picture, and a duel refuses it.
     pub fn show(&self, delta: &[f64], clean: &[f32]) -> Vec<f32> {
         let mut image: Vec<f32> = delta
             .iter()
@@ -121,6 +120,15 @@ pub fn length(numbers: &[f64]) -> f64 {
     numbers.iter().map(|x| x * x).sum::<f64>().sqrt()
 }
 
+/// l∞ length; NaN where any number is, which a maximum would pass over as if it were no change.
+pub fn largest(numbers: &[f64]) -> f64 {
+    let larger = |most: f64, x: &f64| match x.abs() <= most || most.is_nan() {
+        true => most,
+        false => x.abs(),
+    };
+    numbers.iter().fold(0.0, larger)
+}
+
 /// l2 distance of two pictures, in f64.
 pub fn distance(a: &[f32], b: &[f32]) -> f64 {
     length(&difference(a, b))
@@ -142,7 +150,7 @@ pub fn project(image: &mut [f32], clean: &[f32], eps: f64) {
     let mut shrink = 1e-12;
     loop {
         let length = distance(image, clean);
-        if length * margin <= eps {
+        if length * margin <= eps || length.is_nan() {
             break;
         }
         let factor = eps / length * (1.0 - shrink);
@@ -222,6 +230,21 @@ mod tests {
                 let image = ball.show(&delta, &clean);
                 assert!(ball.distance(&image, &clean) <= eps);
                 assert!(image.iter().all(|x| (0.0..=1.0).contains(x)));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_not_taken_for_the_clean_picture() {
+        let clean = [0.5, 0.25];
+        for norm in [Norm::L2, Norm::LINF] {
+            let ball = Ball::new(norm, 0.1).unwrap();
+            for mut delta in [[f64::NAN, 0.05], [0.05, f64::NAN]] {
+                assert!(ball.length(&delta).is_nan(), "{norm}");
+                ball.project(&mut delta, &clean);
+                let image = ball.show(&delta, &clean);
+                assert!(image.iter().any(|x| x.is_nan()), "{norm}");
+                assert!(ball.distance(&image, &clean).is_nan(), "{norm}");
             }
         }
     }

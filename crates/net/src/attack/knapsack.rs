@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ascent::{Course, Schedule, ascend};
 use super::gate::Ball;
-use super::{Aim, Attacked, Best, Duel, View};
+use super::{Aim, Attacked, Best, Duel, View, at_least, factor};
 use crate::error::Result;
 
 /// First step, over the usual, where an attack goes on from what another found.
@@ -58,6 +58,16 @@ impl Knapsack {
     };
 }
 
+impl Knapsack {
+    fn check(&self) -> Result<()> {
+        at_least("reach", self.reach, 0.0)?;
+        at_least("kappa", self.kappa, 0.0)?;
+        at_least("power", self.power, 1.0)?;
+        at_least("every", self.every as f64, 1.0)?;
+        factor("shrink", self.shrink)
+    }
+}
+
 impl Default for Knapsack {
     fn default() -> Self {
         Self::PLAIN
@@ -67,7 +77,7 @@ impl Default for Knapsack {
 /// Attacks one picture within a budget; `lipschitz` is that of the certificate, or any guess.
 ///
 /// # Errors
-/// Those of the network.
+/// [`crate::Error::Setting`]; those of the network.
 pub fn knapsack(
     duel: &Duel,
     ball: &Ball,
@@ -75,6 +85,7 @@ pub fn knapsack(
     settings: &Knapsack,
     from: Option<&[f64]>,
 ) -> Result<Attacked> {
+    settings.check()?;
     let mut best = Best::new(duel);
     let kappa = settings.kappa * duel.aim.median;
     let mut size = allowed(&duel.clean, settings.reach * ball.eps() * lipschitz);

@@ -8,7 +8,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::at_least;
 use super::criterion::{Aim, View};
+use crate::error::Result;
 
 /// A loss: its form, and the scale of the logits.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -103,6 +105,14 @@ impl Loss {
         form: Form::SmoothCount,
         scale: 10.0,
     };
+
+    /// Whether its scale is one.
+    ///
+    /// # Errors
+    /// [`crate::Error::Setting`] for a scale that is no finite number of at least 0.
+    pub(super) fn check(&self) -> Result<()> {
+        at_least("scale of the loss", self.scale, 0.0)
+    }
 
     /// Sum over the wishes, and its gradient in the logits (K, H, W). `progress` is the share of the
     /// steps taken.

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::gate::{Ball, length};
-use super::{Aim, Attacked, Best, Duel, Sparse, View};
+use super::{Aim, Attacked, Best, Duel, Sparse, View, at_least};
 use crate::error::{Error, Result};
 
 /// Settings of the attack.
@@ -16,7 +16,8 @@ use crate::error::{Error, Result};
 pub struct Lqa {
     /// Times the network is linearised.
     pub rounds: usize,
-    /// Pixels with gradients of their own, those of the least margin.
+    /// Pixels with gradients of their own, those of the least margin; fewer where a gigabyte does not
+    /// hold their gradients: 12·H·W bytes each, so 341 of 512x512 and 42 of 1024x2048.
     pub candidates: usize,
     /// Margin below 0 that is asked for, in absolute logits.
     pub kappa: f64,
@@ -64,6 +65,8 @@ impl Gap {
     }
 }
 
+/// Numbers of gradients that are kept at once, of 4 bytes.
+const KEPT: usize = 1 << 28;
 /// Sweeps of coordinate descent, and the relative change of the norm at which it ends.
 const SWEEPS: usize = 2000;
 const SETTLED: f64 = 1e-9;
@@ -74,7 +77,7 @@ const MET: f64 = 1e-7;
 /// for the diagnosis only.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for another norm; those of the network.
+/// [`Error::Unsupported`] for another norm; [`Error::Setting`]; those of the network.
 pub fn lqa(
     duel: &Duel,
     ball: &Ball,
@@ -86,6 +89,7 @@ pub fn lqa(
         let what = format!("the linearised programme in the norm {}", ball.norm());
         return Err(Error::unsupported(what, "it is an l2 attack: --norm 2"));
     }
+    settings.check()?;
     let clean = duel.scene.image;
     let mut best = Best::new(duel);
     let mut delta = from.map_or_else(|| vec![0.0; clean.len()], <[f64]>::to_vec);
@@ -119,11 +123,25 @@ pub fn lqa(
     Ok((best.attacked(duel, ball), gap))
 }
 
+impl Lqa {
+    fn check(&self) -> Result<()> {
+        at_least("rounds", self.rounds as f64, 1.0)?;
+        at_least("candidates", self.candidates as f64, 1.0)?;
+        at_least("block", self.block as f64, 1.0)?;
+        at_least("kappa", self.kappa, 0.0)
+    }
+}
+
 struct Plan {
     /// Wishes that the linearised network fulfils.
     set: Vec<usize>,
     delta: Vec<f64>,
     gradients: f64,
+}
+
+/// How many of so many gradients of this length are kept, one at least.
+fn affordable(candidates: usize, length: usize) -> usize {
+    candidates.min((KEPT / length.max(1)).max(1))
 }
 
 /// The wishes to try: those not fulfilled on the clean picture, of the least margin now.
@@ -147,19 +165,20 @@ fn plan(
     view: &View,
     settings: &Lqa,
 ) -> Result<Plan> {
-    let open = candidates(duel, view, settings.candidates);
+    let open = candidates(duel, view, affordable(settings.candidates, image.len()));
     let sums: Vec<Sparse> = open.iter().map(|&at| margin(&duel.aim, view, at)).collect();
     let rows = duel.rows(image, &sums)?;
     // wanted: g·δ ≤ −b
     let demand =
-        |(&at, row): (&usize, &Vec<f64>)| view.margins[at] - dot(row, delta) + settings.kappa;
+        |(&at, row): (&usize, &Vec<f32>)| view.margins[at] - dot(row, delta) + settings.kappa;
     let demands: Vec<f64> = open.iter().zip(&rows).map(demand).collect();
-    let cost = |at: usize| demands[at].max(0.0) / length(&rows[at]).max(f64::MIN_POSITIVE);
+    let sizes: Vec<f64> = rows.iter().map(|row| dot(row, row).sqrt()).collect();
+    let cost = |at: usize| demands[at].max(0.0) / sizes[at].max(f64::MIN_POSITIVE);
     let costs: Vec<f64> = (0..open.len()).map(cost).collect();
     let mut order: Vec<usize> = (0..open.len()).collect();
     order.sort_by(|&a, &b| f64::total_cmp(&costs[a], &costs[b]));
     let mut programme = Programme::default();
-    let (mut next, mut block) = (0, settings.block.max(1));
+    let (mut next, mut block) = (0, settings.block);
     while next < order.len() && costs[order[next]] <= ball.eps() {
         let until = (next + block).min(order.len());
         let mut wider = programme.clone();
@@ -178,11 +197,11 @@ fn plan(
     }
     let mut delta = vec![0.0; image.len()];
     for (&at, &multiplier) in programme.set.iter().zip(&programme.multipliers) {
-        for (d, g) in delta.iter_mut().zip(&rows[at]) {
-            *d -= multiplier * g;
+        for (d, &g) in delta.iter_mut().zip(&rows[at]) {
+            *d -= multiplier * f64::from(g);
         }
     }
-    let alone = |&at: &usize| (view.margins[open[at]].max(0.0) / length(&rows[at])).powi(2);
+    let alone = |&at: &usize| (view.margins[open[at]].max(0.0) / sizes[at]).powi(2);
     Ok(Plan {
         gradients: programme.set.iter().map(alone).sum::<f64>().sqrt(),
         set: programme.set.iter().map(|&at| open[at]).collect(),
@@ -209,7 +228,7 @@ struct Programme {
 }
 
 impl Programme {
-    fn add(&mut self, at: usize, rows: &[Vec<f64>], demands: &[f64]) {
+    fn add(&mut self, at: usize, rows: &[Vec<f32>], demands: &[f64]) {
         let row = self.set.iter().chain([&at]);
         let row = row.map(|&other| dot(&rows[at], &rows[other])).collect();
         self.gram.push(row);
@@ -280,15 +299,21 @@ impl Programme {
     }
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+/// In f64.
+fn dot<B: Copy + Into<f64>>(a: &[f32], b: &[B]) -> f64 {
+    let pairs = a.iter().zip(b);
+    let product = |(&a, &b): (&f32, &B)| {
+        let b: f64 = b.into();
+        f64::from(a) * b
+    };
+    pairs.map(product).sum()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn programme(rows: &[Vec<f64>], demands: &[f64]) -> Programme {
+    fn programme(rows: &[Vec<f32>], demands: &[f64]) -> Programme {
         let mut programme = Programme::default();
         (0..rows.len()).for_each(|at| programme.add(at, rows, demands));
         programme
@@ -307,6 +332,13 @@ mod tests {
         let mut shared = programme(&rows, &[1.0, 2.0]);
         assert!(shared.solve(2.0 + 1e-6) && !shared.solve(2.0 - 1e-6));
         assert!(shared.multipliers[0] < 1e-6);
+    }
+
+    #[test]
+    fn a_large_picture_has_fewer_candidates() {
+        assert_eq!(affordable(240, 3 * 512 * 512), 240);
+        assert_eq!(affordable(240, 3 * 1024 * 2048), 42);
+        assert_eq!(affordable(5, KEPT + 1), 1);
     }
 
     #[test]

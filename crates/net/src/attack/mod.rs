@@ -37,6 +37,8 @@ pub mod target;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
+
 pub use criterion::{Aim, Criterion, View, Wish};
 pub use duel::{Best, Duel};
 pub use gate::{Ball, distance};
@@ -75,4 +77,34 @@ pub struct Passes {
     pub forward: usize,
     /// Backward.
     pub backward: usize,
+}
+
+/// # Errors
+/// [`Error::Setting`] for a setting that is no finite number of at least `least`.
+fn at_least(field: &str, value: f64, least: f64) -> Result<()> {
+    if (least..f64::INFINITY).contains(&value) {
+        return Ok(());
+    }
+    let expected = format!("a finite number of at least {least}");
+    Err(Error::setting(field, value.to_string(), expected))
+}
+
+/// # Errors
+/// [`Error::Setting`] for a setting outside (0, 1].
+fn factor(field: &str, value: f64) -> Result<()> {
+    if value > 0.0 && value <= 1.0 {
+        return Ok(());
+    }
+    let expected = "above 0 and at most 1";
+    Err(Error::setting(field, value.to_string(), expected))
+}
+
+/// # Errors
+/// [`Error::Setting`] for a setting outside [0, 1).
+fn fraction(field: &str, value: f64) -> Result<()> {
+    if (0.0..1.0).contains(&value) {
+        return Ok(());
+    }
+    let expected = "at least 0 and below 1";
+    Err(Error::setting(field, value.to_string(), expected))
 }

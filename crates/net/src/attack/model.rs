@@ -30,18 +30,20 @@ pub trait Model: Sync {
         weights: &mut dyn FnMut(&[f32]) -> Vec<f64>,
     ) -> Result<(Vec<f32>, Vec<f64>)>;
 
-    /// Gradients at one picture of several weighted sums of logits. One backward pass each.
+    /// Gradients at one picture of several weighted sums of logits, in f32: there may be many. One
+    /// backward pass each.
     ///
     /// # Errors
     /// Those of the passes.
-    fn rows(&self, image: &[f32], sums: &[Sparse]) -> Result<Vec<Vec<f64>>> {
+    fn rows(&self, image: &[f32], sums: &[Sparse]) -> Result<Vec<Vec<f32>>> {
         let row = |sum: &Sparse| {
             let mut weights = |logits: &[f32]| {
                 let mut weights = vec![0.0; logits.len()];
                 sum.iter().for_each(|&(at, weight)| weights[at] += weight);
                 weights
             };
-            Ok(self.pull(image, &mut weights)?.1)
+            let (_, gradient) = self.pull(image, &mut weights)?;
+            Ok(gradient.into_iter().map(|g| g as f32).collect())
         };
         sums.iter().map(row).collect()
     }

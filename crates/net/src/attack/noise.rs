@@ -5,8 +5,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use super::at_least;
 use super::model::Model;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::rng::Rng;
 
 /// A model seen through Gaussian noise on its picture, not cut to [0, 1].
@@ -22,15 +23,10 @@ impl<'a> Noisy<'a> {
     /// every look.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a deviation that is no finite number of at least 0, and for no draws.
+    /// [`crate::Error::Setting`] for a deviation that is no finite number of at least 0, and for no draws.
     pub fn new(model: &'a dyn Model, sigma: f64, draws: usize, rng: Rng) -> Result<Self> {
-        if !(0.0..f64::INFINITY).contains(&sigma) {
-            let expected = "a finite number of at least 0";
-            return Err(Error::setting("sigma", sigma.to_string(), expected));
-        }
-        if draws == 0 {
-            return Err(Error::setting("draws", "0".to_owned(), "at least 1"));
-        }
+        at_least("sigma", sigma, 0.0)?;
+        at_least("draws", draws as f64, 1.0)?;
         Ok(Self {
             model,
             sigma,

@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::gate::{Ball, length};
-use super::{Attacked, Best, Duel, Loss};
-use crate::error::{Error, Result};
+use super::{Attacked, Best, Duel, Loss, at_least};
+use crate::error::Result;
 use crate::rng::Rng;
 
 /// Settings of the attack.
@@ -41,7 +41,7 @@ impl Default for Pgd {
 /// where none won).
 ///
 /// # Errors
-/// [`Error::Setting`] for settings out of range; those of the network.
+/// [`crate::Error::Setting`] for settings out of range; those of the network.
 pub fn pgd(duel: &Duel, ball: &Ball, settings: &Pgd, rng: &mut Rng) -> Result<Attacked> {
     settings.check()?;
     let clean = duel.scene.image;
@@ -80,14 +80,9 @@ pub fn pgd(duel: &Duel, ball: &Ball, settings: &Pgd, rng: &mut Rng) -> Result<At
 
 impl Pgd {
     fn check(&self) -> Result<()> {
-        if !(0.0..f64::INFINITY).contains(&self.step) {
-            return Err(Error::setting(
-                "step",
-                self.step.to_string(),
-                "a finite number of at least 0",
-            ));
-        }
-        Ok(())
+        at_least("step", self.step, 0.0)?;
+        at_least("momentum", self.momentum.unwrap_or(0.0), 0.0)?;
+        self.loss.check()
     }
 }
 

@@ -63,11 +63,11 @@ impl<'a> Scene<'a> {
     }
 
     /// Sets all numbers (3, H, W) outside the region to 0.
-    pub fn mask(&self, numbers: &mut [f64]) {
+    pub fn mask<T: Copy + Default>(&self, numbers: &mut [T]) {
         let Some(region) = self.region else { return };
         for channel in numbers.chunks_mut(region.len()) {
             for (number, &inside) in channel.iter_mut().zip(region) {
-                *number = if inside { *number } else { 0.0 };
+                *number = if inside { *number } else { T::default() };
             }
         }
     }

@@ -62,13 +62,13 @@ impl Model for Target {
         let weights = self.weighted(narrow, logits.dims());
         let mut gradients = (logits * weights).sum().backward();
         let gradient = match x.grad_remove(&mut gradients) {
-            Some(gradient) => wide(gradient)?,
+            Some(gradient) => values(gradient)?.into_iter().map(f64::from).collect(),
             None => vec![0.0; image.len()],
         };
         Ok((found, gradient))
     }
 
-    fn rows(&self, image: &[f32], sums: &[Sparse]) -> Result<Vec<Vec<f64>>> {
+    fn rows(&self, image: &[f32], sums: &[Sparse]) -> Result<Vec<Vec<f32>>> {
         let [height, width] = self.size;
         let picture = self.network.picture(image, height, width)?;
         let mut rows = Vec::with_capacity(sums.len());
@@ -86,7 +86,7 @@ impl Model for Target {
             let mut gradients = (logits * weights).sum().backward();
             match copies.grad_remove(&mut gradients) {
                 Some(gradient) => {
-                    rows.extend(wide(gradient)?.chunks(image.len()).map(<[f64]>::to_vec));
+                    rows.extend(values(gradient)?.chunks(image.len()).map(<[f32]>::to_vec));
                 }
                 None => rows.extend(sums.iter().map(|_| vec![0.0; image.len()])),
             }
@@ -98,8 +98,4 @@ impl Model for Target {
 fn values(tensor: Tensor<4>) -> Result<Vec<f32>> {
     let data = tensor.try_into_data().map_err(Error::device)?;
     data.convert::<f32>().try_into_vec().map_err(Error::device)
-}
-
-fn wide(tensor: Tensor<4>) -> Result<Vec<f64>> {
-    Ok(values(tensor)?.into_iter().map(f64::from).collect())
 }

@@ -9,7 +9,7 @@ use super::super::gate::{into_box, length};
 use super::super::{Attacked, Duel};
 use super::frame::{Constraint, Masking, Penalty};
 use super::track::Track;
-use super::{Goal, at_least, factor, show};
+use super::{Goal, at_least, factor, fraction, show};
 use crate::error::Result;
 
 /// Settings of the attack.
@@ -87,7 +87,9 @@ impl Alma {
         at_least("penalty", self.penalty, 0.0)?;
         at_least("check_every", self.check_every as f64, 1.0)?;
         at_least("grows", self.grows, 1.0)?;
-        at_least("memory", 1.0 - self.memory, 0.0)?;
+        at_least("tolerance", self.tolerance, 0.0)?;
+        fraction("memory", self.memory)?;
+        factor("falls_to", self.falls_to)?;
         factor("rate_falls", self.rate_falls)
     }
 }

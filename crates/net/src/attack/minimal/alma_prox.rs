@@ -9,7 +9,7 @@ use super::alma::Prices;
 use super::frame::{Constraint, Masking, Penalty};
 use super::prox::prox_linf_in_box;
 use super::track::Track;
-use super::{Goal, at_least, factor, show};
+use super::{Goal, at_least, factor, fraction, show};
 use crate::error::Result;
 
 /// Settings of the attack.
@@ -73,9 +73,14 @@ impl Default for AlmaProx {
 impl AlmaProx {
     fn check(&self) -> Result<()> {
         at_least("rate", self.rate, 0.0)?;
+        at_least("multiplier", self.multiplier, 0.0)?;
+        at_least("penalty", self.penalty, 0.0)?;
         at_least("check_every", self.check_every as f64, 1.0)?;
-        at_least("memory", 1.0 - self.memory, f64::MIN_POSITIVE)?;
-        at_least("grain", 1.0 - self.grain, f64::MIN_POSITIVE)?;
+        at_least("grows", self.grows, 1.0)?;
+        at_least("tolerance", self.tolerance, 0.0)?;
+        fraction("memory", self.memory)?;
+        fraction("grain", self.grain)?;
+        factor("falls_to", self.falls_to)?;
         factor("least_scale", self.least_scale)?;
         factor("rate_falls", self.rate_falls)
     }

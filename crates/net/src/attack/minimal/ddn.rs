@@ -10,7 +10,7 @@ use super::super::{Attacked, Duel};
 use super::frame::{Masking, drop_wishes};
 use super::track::Track;
 use super::{Goal, at_least, cosine, factor, farthest, show};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::rng::Rng;
 
 /// Settings of the attack.
@@ -61,10 +61,14 @@ impl Ddn {
 /// The attack in l2. Chance: a direction where the gradient is none.
 ///
 /// # Errors
-/// [`crate::Error::Setting`]; those of the network.
+/// [`Error::Setting`]; those of the network.
 pub fn ddn(duel: &Duel, goal: Goal, settings: &Ddn, rng: &mut Rng) -> Result<Attacked> {
     at_least("start", settings.start, 0.0)?;
     factor("grain", settings.grain)?;
+    settings.loss.check()?;
+    if settings.levels == 1 {
+        return Err(Error::setting("levels", "1", "0, or at least 2"));
+    }
     let clean = duel.scene.image;
     let corner = farthest(Norm::L2, clean);
     let mut track = Track::new(duel, goal, Norm::L2);

@@ -40,7 +40,8 @@ pub use track::{radial, shrunk};
 use certiseg_cert::Norm;
 
 use super::criterion::{Aim, View};
-use super::gate::length;
+use super::gate::{largest, length};
+use super::{at_least, factor, fraction};
 use crate::error::{Error, Result};
 
 /// How many wishes are to be fulfilled.
@@ -97,7 +98,7 @@ impl Goal {
     }
 }
 
-/// The picture x + δ in the box, each number rounded to the nearest.
+/// The picture x + δ in the box, each number rounded to the nearest; NaN stays NaN.
 fn show(delta: &[f64], clean: &[f32]) -> Vec<f32> {
     let sums = delta.iter().zip(clean).map(|(&d, &c)| f64::from(c) + d);
     sums.map(|x| (x as f32).clamp(0.0, 1.0)).collect()
@@ -107,13 +108,13 @@ fn show(delta: &[f64], clean: &[f32]) -> Vec<f32> {
 fn size(norm: Norm, delta: &[f64]) -> f64 {
     match norm {
         Norm::L1 => delta.iter().map(|d| d.abs()).sum(),
-        Norm::LINF => delta.iter().fold(0.0, |most, d| d.abs().max(most)),
+        Norm::LINF => largest(delta),
         _ => length(delta),
     }
 }
 
 /// Length of the way to the farthest corner of the box.
-fn farthest(norm: Norm, clean: &[f32]) -> f64 {
+pub(super) fn farthest(norm: Norm, clean: &[f32]) -> f64 {
     let away = |&c: &f32| f64::from(c).max(1.0 - f64::from(c));
     size(norm, &clean.iter().map(away).collect::<Vec<_>>())
 }
@@ -127,29 +128,6 @@ fn known(norm: Norm, norms: &[Norm]) -> Result<()> {
     let names: Vec<String> = norms.iter().map(Norm::to_string).collect();
     let expected = names.join(" or ");
     Err(Error::setting("norm", norm.to_string(), expected))
-}
-
-/// # Errors
-/// [`Error::Setting`] for a setting that is no finite number of at least `least`.
-fn at_least(field: &str, value: f64, least: f64) -> Result<()> {
-    if (least..f64::INFINITY).contains(&value) {
-        return Ok(());
-    }
-    let expected = format!("a finite number of at least {least}");
-    Err(Error::setting(field, value.to_string(), expected))
-}
-
-/// # Errors
-/// [`Error::Setting`] for a setting outside (0, 1].
-fn factor(field: &str, value: f64) -> Result<()> {
-    if value > 0.0 && value <= 1.0 {
-        return Ok(());
-    }
-    Err(Error::setting(
-        field,
-        value.to_string(),
-        "above 0 and at most 1",
-    ))
 }
 
 /// (1 + cos(π·step/steps))/2: from 1 to 0.
@@ -190,5 +168,10 @@ mod tests {
         let sizes = [Norm::L1, Norm::L2, Norm::LINF].map(|norm| size(norm, &delta));
         assert_eq!(sizes, [7.0, 5.0, 4.0]);
         assert_eq!(farthest(Norm::L1, &[0.25, 0.75, 0.5]), 2.0);
+        // what is no number is no small change
+        for norm in [Norm::L1, Norm::L2, Norm::LINF] {
+            assert!(size(norm, &[f64::NAN, 1.0]).is_nan(), "{norm}");
+        }
+        assert!(show(&[f64::NAN], &[0.5])[0].is_nan());
     }
 }

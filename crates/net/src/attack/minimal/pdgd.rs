@@ -8,7 +8,7 @@ use super::super::gate::{into_box, length};
 use super::super::{Attacked, Duel};
 use super::frame::{Constraint, Masking};
 use super::track::Track;
-use super::{Goal, at_least, factor, show};
+use super::{Goal, at_least, factor, fraction, show};
 use crate::error::Result;
 
 /// Settings of the attack.
@@ -66,7 +66,7 @@ impl Pdgd {
     pub(super) fn check(&self) -> Result<()> {
         at_least("rate", self.rate, 0.0)?;
         at_least("dual_rate", self.dual_rate, 0.0)?;
-        at_least("memory", self.memory, 0.0)?;
+        fraction("memory", self.memory)?;
         factor("rate_falls", self.rate_falls)?;
         factor("dual_rate_falls", self.dual_rate_falls)?;
         at_least("ratio", self.ratio, f64::MIN_POSITIVE)?;

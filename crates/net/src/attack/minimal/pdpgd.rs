@@ -10,7 +10,7 @@ use super::frame::{Constraint, Masking};
 use super::pdgd::{Adam, Dual, Pdgd};
 use super::prox::prox;
 use super::track::Track;
-use super::{Goal, known, show};
+use super::{Goal, at_least, known, show};
 use crate::error::Result;
 
 /// Settings of the attack.
@@ -65,6 +65,7 @@ impl Pdpgd {
 /// [`crate::Error::Setting`]; those of the network.
 pub fn pdpgd(duel: &Duel, goal: Goal, settings: &Pdpgd) -> Result<Attacked> {
     known(settings.norm, &[Norm::L1, Norm::L2, Norm::LINF])?;
+    at_least("enough", settings.enough, 0.0)?;
     let descent = &settings.descent;
     descent.check()?;
     let clean = duel.scene.image;

@@ -56,6 +56,8 @@ pub fn refine(duel: &Duel, goal: Goal, attacked: Attacked, settings: &Refine) ->
     at_least("stride", settings.stride, 0.0)?;
     factor("grain", settings.grain)?;
     at_least("sharpens", settings.sharpens, 1.0)?;
+    at_least("held", settings.held, 0.0)?;
+    settings.loss.check()?;
     if !attacked.success {
         return Ok(attacked);
     }
