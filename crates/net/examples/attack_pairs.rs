@@ -11,7 +11,7 @@ use std::path::Path;
 
 use certiseg_cert::{Budget, Image, Metric};
 use certiseg_net::attack::pgd::{Pgd, pgd};
-use certiseg_net::attack::{Ball, Criterion, Duel, Goal, Method, Scene, Target};
+use certiseg_net::attack::{Attack, Ball, Criterion, Duel, Goal, Scene, Target};
 use certiseg_net::checkpoint::load_model;
 use certiseg_net::data::{LoadSettings, Sample, VOID, list, load, shapes};
 use certiseg_net::network::Network;
@@ -117,7 +117,9 @@ fn attack(
             keep("pgd", &attacked.image, attacked.adversarial);
         }
         for method in METHODS {
-            let settings = Method::named(method)?.steps(steps);
+            let Attack::Minimal(settings) = Attack::named(method, Some(steps))? else {
+                return Err(format!("{method} looks for no smallest change").into());
+            };
             for (&count, eps) in allowed.iter().zip(EPS) {
                 let goal = Goal::count(&duel.aim, count)?;
                 let ball = Ball::l2(eps)?;

@@ -4,8 +4,8 @@
 
 use certiseg_cert::Norm;
 
-use super::gate::{Ball, difference};
-use super::minimal::Goal;
+use super::gate::Ball;
+use super::minimal::{Goal, farthest, radial};
 use super::named::{Attack, Known};
 use super::suite::unharmed;
 use super::{Attacked, Duel};
@@ -41,9 +41,7 @@ pub fn least(
         let found = method.run(duel, Goal::count(&duel.aim, goal)?, rng)?;
         return Ok(found.success.then_some(found));
     }
-    let clean = duel.scene.image;
-    let corner = clean.iter().map(|&x| f64::from(x.max(1.0 - x)).powi(2));
-    let farthest = corner.sum::<f64>().sqrt();
+    let farthest = farthest(Norm::L2, duel.scene.image);
     let mut low = certified;
     let mut eps = (2.0 * certified).max(SMALL * farthest);
     let mut found: Option<Attacked> = None;
@@ -55,7 +53,8 @@ pub fn least(
         };
         let (attacked, _) = attack.strike(duel, &ball, known, rng)?;
         if attacked.adversarial >= goal {
-            let nearest = shorten(duel, attacked, goal)?;
+            let goal = Goal::count(&duel.aim, goal)?;
+            let nearest = radial(duel, goal, Norm::L2, attacked, HALVINGS)?;
             if found.as_ref().is_none_or(|f| nearest.distance < f.distance) {
                 // an attack that failed within more than this was weak, no bound
                 if nearest.distance <= low {
@@ -73,29 +72,4 @@ pub fn least(
         };
     }
     Ok(found)
-}
-
-/// The nearest picture on the way to one that meets the goal.
-fn shorten(duel: &Duel, mut attacked: Attacked, goal: usize) -> Result<Attacked> {
-    let clean = duel.scene.image;
-    let delta = difference(&attacked.image, clean);
-    let whole = Ball::l2(attacked.distance)?;
-    let (mut low, mut high) = (0.0, 1.0);
-    for _ in 0..HALVINGS {
-        let middle: f64 = (low + high) / 2.0;
-        let part: Vec<f64> = delta.iter().map(|d| d * middle).collect();
-        let image = whole.show(&part, clean);
-        let view = duel.look(&image)?;
-        attacked.passes.forward += 1;
-        if view.count >= goal {
-            high = middle;
-            attacked.distance = whole.distance(&image, clean);
-            attacked.image = image;
-            attacked.adversarial = view.count;
-            attacked.score = view.score;
-        } else {
-            low = middle;
-        }
-    }
-    Ok(attacked)
 }

@@ -9,6 +9,7 @@ use super::lqa::{Gap, Lqa, lqa};
 use super::minimal::alma::Alma;
 use super::minimal::alma_prox::AlmaProx;
 use super::minimal::asma::Asma;
+use super::minimal::bisect::MinimalPgd;
 use super::minimal::dag::Dag;
 use super::minimal::ddn::Ddn;
 use super::minimal::fmn::Fmn;
@@ -117,6 +118,13 @@ const TABLE: &[(&str, usize, Make)] = &[
     }),
     ("apgd-hinge", 100, |steps| ascent(steps, Form::Hinge, 0.0)),
     ("apgd-radius", 100, |steps| ascent(steps, Form::Radius, 2.0)),
+    ("apgd-ce-tau-restart", 100, |steps| {
+        Attack::Apgd(Apgd {
+            steps,
+            restarts: 1,
+            ..Apgd::default()
+        })
+    }),
     ("smooth-count", 100, |steps| {
         ascent(steps, Form::SmoothCount, 10.0)
     }),
@@ -179,6 +187,10 @@ const TABLE: &[(&str, usize, Make)] = &[
     }),
     ("fmn", 500, |steps| {
         smallest(Method::Fmn(Fmn::rony_2023(Norm::L2)), steps)
+    }),
+    ("minimal-pgd", 40, |steps| {
+        let settings = MinimalPgd::rony_2023(Norm::L2);
+        smallest(Method::MinimalPgd(settings), steps)
     }),
     ("nearest", 100, |steps| {
         smallest(Method::Nearest(Nearest::default()), steps)
@@ -298,6 +310,16 @@ mod tests {
         for name in Attack::names() {
             assert!(Attack::named(name, None).is_ok());
             assert_eq!(Attack::names().filter(|other| *other == name).count(), 1);
+        }
+        for name in Attack::names() {
+            let Attack::Minimal(method) = Attack::named(name, Some(7)).unwrap() else {
+                continue;
+            };
+            let text = serde_json::to_string(&method).unwrap();
+            let kind = name.trim_end_matches("-linf");
+            assert!(text.starts_with(&format!("{{\"{kind}\":")), "{text}");
+            assert!(text.contains("\"steps\":7"), "{text}");
+            assert_eq!(serde_json::from_str::<Method>(&text).unwrap(), method);
         }
         let error = Attack::named("fgsm2", None).unwrap_err();
         assert!(matches!(error, Error::UnknownName { .. }));

@@ -106,7 +106,7 @@ impl Suite {
                     "knapsack-0.3",
                     "smooth-count",
                     "smooth-count-sharp",
-                    "apgd-ce-tau",
+                    "apgd-ce-tau-restart",
                     "apgd-cospgd",
                     "apgd-segpgd-tau",
                 ],

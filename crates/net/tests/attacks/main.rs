@@ -4,3 +4,5 @@
 mod budget;
 mod laws;
 mod toys;
+#[path = "../vectors/mod.rs"]
+mod vectors;

@@ -10,32 +10,11 @@ use certiseg_net::attack::minimal::fmn::Fmn;
 use certiseg_net::attack::minimal::pdpgd::Pdpgd;
 use certiseg_net::attack::minimal::refine::{Refine, refine};
 use certiseg_net::attack::minimal::{Goal, Masking, Method};
-use certiseg_net::attack::{Attack, Attacked, Duel, Loss, Scene};
+use certiseg_net::attack::{Attack, Attacked, Duel, Loss};
 use certiseg_net::rng::Rng;
 
-use super::{ACCURACY, Linear};
-
-const SIDE: usize = 16;
-
-/// A picture with values in [0.3, 0.7], so that the box is far, and labels: a tenth void, a twentieth
-/// wrong.
-pub fn picture(seed: u64) -> (Vec<f32>, Vec<u8>) {
-    let (mut rng, pixels) = (Rng::new(seed), SIDE * SIDE);
-    let image: Vec<f32> = (0..3 * pixels)
-        .map(|_| 0.3 + 0.4 * rng.uniform() as f32)
-        .collect();
-    let label = |at: usize| {
-        let value = |class: usize| image[class * pixels + at];
-        let best = (1..3).fold(0, |best, k| if value(k) > value(best) { k } else { best });
-        match rng.uniform() {
-            ..0.1 => 255,
-            ..0.15 => (best as u8 + 1) % 3,
-            _ => best as u8,
-        }
-    };
-    let labels = (0..pixels).map(label).collect();
-    (image, labels)
-}
+use super::toys::{linear_picture, scene};
+use super::{ACCURACY, Linear, method};
 
 /// Distance of the cheapest attack.
 pub fn optimum(duel: &Duel, goal: Goal, norm: Norm) -> f64 {
@@ -57,9 +36,8 @@ const ROUNDING: f64 = 1e-5;
 /// refined; ∞ for a failure.
 fn ratios(method: &Method, share: f64) -> [f64; 2] {
     let ratios = |seed: u64| {
-        let (image, labels) = picture(seed);
-        let scene = Scene::new(&image, &labels, [SIDE, SIDE]).unwrap();
-        let duel = Duel::new(&Linear::IDENTITY, scene, &ACCURACY).unwrap();
+        let picture = linear_picture(3, seed);
+        let duel = Duel::new(&Linear::IDENTITY, scene(&picture), &ACCURACY).unwrap();
         let goal = Goal::share(&duel.aim, share).unwrap();
         let attacked = method.run(&duel, goal, &mut Rng::new(seed)).unwrap();
         let optimum = optimum(&duel, goal, method.norm());
@@ -85,14 +63,14 @@ fn ratios(method: &Method, share: f64) -> [f64; 2] {
     [0, 1].map(|at| one[at].max(two[at]))
 }
 
-/// What every minimal-norm attack has to be within of the cheapest one.
+/// What every minimal-norm attack, refined, has to be within of the cheapest one; as it ends, DAG alone is
+/// (BENCHMARKS has the ratios).
 const WITHIN: f64 = 1.25;
 
 #[test]
 fn refined_attacks_on_all_pixels_are_close_to_the_cheapest() {
     for name in ["dag", "pdgd", "pdpgd", "alma", "ddn", "fmn", "minimal-pgd"] {
-        let method = Method::named(name).unwrap();
-        let [plain, refined] = ratios(&method, 1.0);
+        let [plain, refined] = ratios(&method(name), 1.0);
         println!("{name}: {plain:.3}, refined {refined:.3}");
         assert!(refined <= WITHIN, "{name}: {refined}");
         assert!(plain >= refined, "{name}: {plain}");
@@ -142,16 +120,15 @@ fn attacks_in_the_largest_norm_are_close_to_the_cheapest() {
 
 #[test]
 fn a_constant_of_0_7_is_caught() {
-    let [_, refined] = ratios(&Method::named("ddn").unwrap(), 1.0);
+    let [_, refined] = ratios(&method("ddn"), 1.0);
     // budgets certified with it are too large by this factor
     assert!(refined < 1.0 / 0.7, "{refined}");
 }
 
 #[test]
 fn the_least_budget_is_what_a_minimal_norm_attack_finds() {
-    let (image, labels) = picture(1);
-    let scene = Scene::new(&image, &labels, [SIDE, SIDE]).unwrap();
-    let duel = Duel::new(&Linear::IDENTITY, scene, &ACCURACY).unwrap();
+    let picture = linear_picture(3, 1);
+    let duel = Duel::new(&Linear::IDENTITY, scene(&picture), &ACCURACY).unwrap();
     let goal = Goal::share(&duel.aim, 0.5).unwrap();
     let certified = optimum(&duel, goal, Norm::L2);
     let budget = |name| {
@@ -160,8 +137,9 @@ fn the_least_budget_is_what_a_minimal_norm_attack_finds() {
         let found = least(&duel, &attack, 1.0, goal.asked(), certified, rng).unwrap();
         found.map(|found| found.distance)
     };
-    let method = Method::named("nearest").unwrap();
-    let attacked = method.run(&duel, goal, &mut Rng::new(0)).unwrap();
+    let attacked = method("nearest")
+        .run(&duel, goal, &mut Rng::new(0))
+        .unwrap();
     assert_eq!(budget("nearest"), Some(attacked.distance));
     let ratio = attacked.distance / certified;
     assert!((1.0 - ROUNDING..WITHIN).contains(&ratio), "{ratio}");

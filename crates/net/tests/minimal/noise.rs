@@ -5,13 +5,14 @@ use certiseg_net::attack::pgd::{Pgd, pgd};
 use certiseg_net::attack::{Ball, Duel, Model, Noisy, Scene, Target};
 use certiseg_net::rng::Rng;
 
+use super::toys::{linear_picture, scene};
 use super::vectors::{SIDE, network, pictures};
 use super::{ACCURACY, Linear};
 
 #[test]
 fn without_noise_it_is_the_model() {
-    let (image, labels) = super::linear::picture(3);
-    let scene = Scene::new(&image, &labels, [16, 16]).unwrap();
+    let picture = linear_picture(3, 3);
+    let scene = scene(&picture);
     let noisy = Noisy::new(&Linear::IDENTITY, 0.0, 2, Rng::new(1)).unwrap();
     let attack = |model: &dyn Model| {
         let duel = Duel::new(model, scene, &ACCURACY).unwrap();

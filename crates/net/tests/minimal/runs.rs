@@ -115,7 +115,7 @@ const BISECTED: f64 = 1.94;
 #[test]
 fn the_nearest_is_nearer_than_bisection_finds() {
     let target = Target::new(&network("lip"), [SIDE, SIDE]);
-    let method = Method::named("nearest").unwrap();
+    let method = super::method("nearest");
     let mut ratios = Vec::new();
     for (image, labels) in &pictures() {
         let scene = Scene::new(image, labels, [SIDE, SIDE]).unwrap();

@@ -61,6 +61,25 @@ pub fn network(name: &str) -> Network {
     Network::new(nodes, tensors).unwrap()
 }
 
+/// A tensor of f32 of a file of the folder.
+pub fn tensor(file: &str, name: &str) -> Vec<f32> {
+    let content = std::fs::read(path(file)).unwrap();
+    let tensors = SafeTensors::deserialize(&content).unwrap();
+    floats(tensors.tensor(name).unwrap().data())
+}
+
+/// Which numbers of a change `trace_more.safetensors` has: those whose place this divides.
+pub const EVERY: usize = 17;
+
+/// What an error of rounding may grow to over so many steps: absolute, as x + δ is rounded to f32,
+/// and relative. Two implementations of the library's own authors' formulas stay within it.
+pub fn tolerance(step: usize, length: f64) -> f64 {
+    match step {
+        ..=5 => 2e-6 + 1e-4 * length,
+        _ => 1e-5 + 1e-3 * length,
+    }
+}
+
 /// Pictures (3, H, W) with their labels (H, W).
 pub fn pictures() -> Vec<(Vec<f32>, Vec<u8>)> {
     let content = std::fs::read(path("data.safetensors")).unwrap();

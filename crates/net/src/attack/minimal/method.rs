@@ -1,4 +1,4 @@
-//! The minimal-norm attacks by name.
+//! The minimal-norm attacks as one.
 
 use certiseg_cert::Norm;
 use serde::{Deserialize, Serialize};
@@ -15,10 +15,10 @@ use super::nearest::{Nearest, nearest};
 use super::pdgd::{Pdgd, pdgd};
 use super::pdpgd::{Pdpgd, pdpgd};
 use super::{Goal, shrunk};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::rng::Rng;
 
-/// A minimal-norm attack with its settings.
+/// A minimal-norm attack with its settings; by name in [`super::super::Attack::named`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
@@ -45,46 +45,6 @@ pub enum Method {
 }
 
 impl Method {
-    /// Names, in the order of the enum.
-    pub const NAMES: [&str; 10] = [
-        "dag",
-        "asma",
-        "pdgd",
-        "pdpgd",
-        "alma",
-        "alma-prox",
-        "ddn",
-        "fmn",
-        "minimal-pgd",
-        "nearest",
-    ];
-
-    /// An attack by name, with the settings of Rony et al. 2023, in l2 where it has it.
-    ///
-    /// # Errors
-    /// [`Error::UnknownName`].
-    pub fn named(name: &str) -> Result<Self> {
-        Ok(match name {
-            "dag" => Method::Dag(Dag::l2(0.05)),
-            "asma" => Method::Asma(Asma::default()),
-            "pdgd" => Method::Pdgd(Pdgd::rony_2023()),
-            "pdpgd" => Method::Pdpgd(Pdpgd::rony_2023(Norm::L2)),
-            "alma" => Method::Alma(Alma::rony_2023()),
-            "alma-prox" => Method::AlmaProx(AlmaProx::default()),
-            "ddn" => Method::Ddn(Ddn::rony_2023()),
-            "fmn" => Method::Fmn(Fmn::rony_2023(Norm::L2)),
-            "nearest" => Method::Nearest(Nearest::default()),
-            "minimal-pgd" => Method::MinimalPgd(MinimalPgd::rony_2023(Norm::L2)),
-            _ => {
-                return Err(Error::UnknownName {
-                    what: "minimal-norm attack",
-                    got: name.to_owned(),
-                    expected: Self::NAMES.join(", "),
-                });
-            }
-        })
-    }
-
     /// The same with so many steps, of minimal gradient descent per budget, of the nearest twice.
     pub fn steps(mut self, count: usize) -> Self {
         let steps = match &mut self {
@@ -122,7 +82,7 @@ impl Method {
     /// Runs it.
     ///
     /// # Errors
-    /// [`Error::Setting`]; those of the network.
+    /// [`crate::Error::Setting`]; those of the network.
     pub fn run(&self, duel: &Duel, goal: Goal, rng: &mut Rng) -> Result<Attacked> {
         match self {
             Method::Dag(settings) => dag(duel, goal, settings),
@@ -145,23 +105,5 @@ impl Method {
     /// Those of [`Method::run`].
     pub fn within(&self, duel: &Duel, ball: &Ball, goal: Goal, rng: &mut Rng) -> Result<Attacked> {
         shrunk(duel, ball, &self.run(duel, goal, rng)?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_name_gives_an_attack_that_is_written_under_it() {
-        for name in Method::NAMES {
-            let method = Method::named(name).unwrap().steps(7);
-            let text = serde_json::to_string(&method).unwrap();
-            assert!(text.starts_with(&format!("{{\"{name}\":")), "{text}");
-            assert!(text.contains("\"steps\":7"));
-            assert_eq!(serde_json::from_str::<Method>(&text).unwrap(), method);
-        }
-        let unknown = Method::named("deepfool");
-        assert!(matches!(unknown, Err(Error::UnknownName { .. })));
     }
 }
