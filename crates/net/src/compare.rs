@@ -3,7 +3,7 @@
 use certiseg_cert::{self as cert, Budget, Goal, Margins, Metric, Norm, Premises, Value};
 use serde::{Deserialize, Serialize};
 
-use crate::attack::gate::{difference, length};
+use crate::attack::gate::{difference, largest, length};
 use crate::attack::least::least;
 use crate::attack::suite::{Blow, Round};
 use crate::attack::{Attack, Attacked, Ball, Criterion, Duel, Scene, Suite, Target};
@@ -527,7 +527,7 @@ impl Lengths {
         Self {
             l1: delta.iter().map(|d| d.abs()).sum(),
             l2: length(&delta),
-            linf: delta.iter().fold(0.0, |most, d| d.abs().max(most)),
+            linf: largest(&delta),
         }
     }
 }
