@@ -141,12 +141,15 @@ fn strength(rows: &[(&str, Option<&str>, [usize; 4])], budgets: &[usize]) {
 
 /// The shares of the certificate's allowance (238, 462, 784, 1404 flips) that issue and design ask for.
 const ASKED: [usize; 4] = [65, 153, 283, 660];
+/// A second implementation, in Python, has 71, 161, 290, 681 (`knapsack` 66, 157, 291, 668, and just the peer's
+/// counts with its median): 2 % less.
+const GLIDES: [usize; 4] = [69, 157, 284, 667];
 
 #[test]
 fn the_guided_attacks_find_what_they_found_elsewhere() {
     let rows = [
         ("knapsack", Some("kg_apgd_c1.0"), ASKED),
-        ("knapsack-glide", None, ASKED),
+        ("knapsack-glide", None, GLIDES),
     ];
     strength(&rows, &[0, 2]);
 }
@@ -157,7 +160,7 @@ fn every_ported_attack_is_as_strong_as_the_peer() {
     let none = [0; 4];
     let rows = [
         ("knapsack", Some("kg_apgd_c1.0"), ASKED),
-        ("knapsack-glide", None, ASKED),
+        ("knapsack-glide", None, GLIDES),
         ("pgd-ce", Some("pgd_ce_40"), none),
         ("apgd-ce", Some("apgd_ce"), none),
         ("apgd-ce-tau", Some("apgd_ce_tau"), none),
