@@ -69,14 +69,17 @@ impl Scene {
     }
 
     fn with<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
-        let base = ["cloud", "smooth", "--model", text(&self.model)];
-        let few = ["--points", "24", "--tau", "0.6"];
+        let mut words = vec!["cloud", "smooth", "--model", text(&self.model)];
+        // files have their points
+        if !more.contains(&"--data") {
+            words.extend(["--points", "24"]);
+        }
         // one may be named once
-        let named = more.contains(&"--tau");
-        base.into_iter()
-            .chain(few[..if named { 2 } else { 4 }].iter().copied())
-            .chain(more.iter().copied())
-            .collect()
+        if !more.contains(&"--tau") {
+            words.extend(["--tau", "0.6"]);
+        }
+        words.extend(more);
+        words
     }
 
     fn rows(&self, more: &[&str]) -> Vec<Value> {
@@ -226,11 +229,17 @@ fn rotations() {
     assert_eq!(z[1]["sampling"]["floating_point"], "modulo");
     assert_eq!(
         z[1]["sampling"]["unit"],
-        "angle of a turn about z, in radians"
+        "angle of a turn about z of the cloud on the grid of 2^-12, normals with it, in radians"
     );
     assert_eq!(
         (&z[2]["per_point"], &z[2]["invariant_to"]),
         (&Value::Null, &Value::Null)
+    );
+    // not a change of the points
+    let shown = stdout(&scene.with(&[&few[..], &["--rotate", "z", "--sigma", "0.5"]].concat()));
+    assert!(
+        shown.contains("every change of the input (angle of a turn about z"),
+        "{shown}"
     );
     // at tau 0.6 radii of pi need a sigma of 12.4
     let wide = of(&["--rotate", "z", "--sigma", "13"]);
@@ -289,6 +298,8 @@ fn shapenet_is_read_as_it_is_downloaded() {
         text(&model),
         "--shapenet",
         text(&base),
+        "--split",
+        "test",
         "--points",
         "20",
         "--every",
@@ -392,6 +403,15 @@ fn what_means_nothing_is_refused() {
         &["--generate", "1", "--data", "x"],
         &["cannot be used with"],
     );
+    with(
+        &["--data", "x", "--data-seed", "7"],
+        &["cannot be used with"],
+    );
+    with(
+        &["--generate", "1", "--split", "val"],
+        &["cannot be used with"],
+    );
+    with(&["--data", "x", "--turned"], &["cannot be used with"]);
     with(&["--generate", "1", "--n0", "300"], &["1 to 255"]);
     with(
         &["--generate", "1", "--unit", "inch"],

@@ -143,10 +143,7 @@ impl Others {
         let ends = tiles.map(|(first, labels)| {
             let blocks = first.chunks(BLOCK).zip(labels.chunks(BLOCK));
             for (block, (first, labels)) in blocks.enumerate() {
-                let mut marks = differences(first, labels);
-                while marks != 0 {
-                    let i = marks.trailing_zeros() as usize;
-                    marks &= marks - 1;
+                for i in differences(first, labels) {
                     entries.push([(block * BLOCK + i) as u8, labels[i]]);
                 }
             }
@@ -174,17 +171,27 @@ impl Others {
     }
 }
 
-/// Bit i: the i-th labels differ.
-fn differences(first: &[u8], labels: &[u8]) -> u64 {
+/// Where the labels differ.
+fn differences(first: &[u8], labels: &[u8]) -> impl Iterator<Item = usize> {
     let mut other = [0; BLOCK];
     for (other, (first, label)) in other.iter_mut().zip(first.iter().zip(labels)) {
         *other = u8::from(first != label);
     }
-    let words = other.as_chunks().0.iter().rev();
+    places(&other)
+}
+
+/// Where there is a 1 among 0s.
+fn places(flags: &[u8; BLOCK]) -> impl Iterator<Item = usize> + use<> {
+    let words = flags.as_chunks().0.iter().rev();
     // eight bytes of 0 or 1 become eight bits: byte j is moved to bit 56 + j, the others elsewhere
-    words.fold(0, |marks, eight| {
+    let mut marks: u64 = words.fold(0, |marks, eight| {
         let bits = u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
         marks << 8 | bits
+    });
+    std::iter::from_fn(move || {
+        let place = (marks != 0).then(|| marks.trailing_zeros() as usize);
+        marks &= marks.wrapping_sub(1);
+        place
     })
 }
 
@@ -229,24 +236,35 @@ impl Listed {
     }
 
     /// `classes` hold the first class, `hits` the number of samples.
-    fn choose(&mut self, classes: &mut [u8], hits: &mut [u8]) {
-        for (i, (class, hits)) in classes.iter_mut().zip(hits).enumerate() {
-            let others = &self.labels[self.ends[i] as usize..self.ends[i + 1] as usize];
+    fn choose(&mut self, classes: &mut [u8], hits: &mut [u8; TILE]) {
+        // 1 where all others together could outvote the first class
+        let mut contested = [0; TILE];
+        for ((contested, hits), ends) in contested
+            .iter_mut()
+            .zip(&mut *hits)
+            .zip(self.ends.windows(2))
+        {
             // at most all samples but the first
-            let left = *hits - others.len() as u8;
-            let mut best = (left, *class);
-            if others.len() >= usize::from(left) {
+            let others = (ends[1] - ends[0]) as u8;
+            *hits -= others;
+            *contested = u8::from(others >= *hits);
+        }
+        for (block, contested) in contested.as_chunks().0.iter().enumerate() {
+            for i in places(contested) {
+                let i = block * BLOCK + i;
+                let others = &self.labels[self.ends[i] as usize..self.ends[i + 1] as usize];
+                let mut best = (hits[i], classes[i]);
+                // the votes of a class are looked at when its last one is counted, too
                 for label in others {
-                    self.votes[usize::from(*label)] += 1;
-                }
-                for label in others {
-                    best = best.max_by_votes((self.votes[usize::from(*label)], *label));
+                    let votes = &mut self.votes[usize::from(*label)];
+                    *votes += 1;
+                    best = best.max_by_votes((*votes, *label));
                 }
                 for label in others {
                     self.votes[usize::from(*label)] = 0;
                 }
+                (hits[i], classes[i]) = best;
             }
-            (*hits, *class) = best;
         }
     }
 }

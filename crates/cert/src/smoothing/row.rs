@@ -61,7 +61,7 @@ pub enum Canary {
 pub struct Sampling {
     /// The noise.
     pub law: Law,
-    /// The tensor it is added to, and so the unit of the radius.
+    /// What it is added to, a tensor or an angle, and so the unit of the radius.
     pub unit: String,
     /// n0; of a single stage those of the n that choose.
     pub choose: usize,
@@ -298,8 +298,8 @@ impl SmoothRow {
             distance => format!(" - {}", one_digit_up(distance)),
         };
         format!(
-            "With probability at least 1 - {}{off} over the sampling, {which} and every change of the input of l{} norm at most {} at once, the smoothed model ({}) gives the class stated here. {then} The statement is about the smoothed model, not about the network.{rounding}{twice}",
-            self.alpha, self.norm, self.radius, self.sampling.law
+            "With probability at least 1 - {}{off} over the sampling, {which} and every change of l{} norm at most {} of what noise is added to ({}) at once, the smoothed model ({}) gives the class stated here. {then} The statement is about the smoothed model, not about the network.{rounding}{twice}",
+            self.alpha, self.norm, self.radius, self.sampling.unit, self.sampling.law
         )
     }
 }
@@ -388,7 +388,7 @@ pub(super) mod tests {
         let words = row(Correction::Holm, Promise::ClassOrAbstain).statement();
         assert_eq!(
             words,
-            "With probability at least 1 - 0.001 - 3e-10 over the sampling, for every certified component and every change of the input of l2 norm at most 0.16862243754902037 at once, the smoothed model (gaussian noise, sigma 0.25) gives the class stated here. The abstaining model may abstain there. The statement is about the smoothed model, not about the network."
+            "With probability at least 1 - 0.001 - 3e-10 over the sampling, for every certified component and every change of l2 norm at most 0.16862243754902037 of what noise is added to ([0,1], 3x2x2) at once, the smoothed model (gaussian noise, sigma 0.25) gives the class stated here. The abstaining model may abstain there. The statement is about the smoothed model, not about the network."
         );
         let words = row(Correction::Count(5), Promise::Strong { out: 0.6 }).statement();
         assert!(words.contains("for all certified components but 5 at most"));

@@ -10,10 +10,14 @@ use crate::error::{Error, Result};
 /// The file of the categories.
 const CATALOGUE: &str = "catalogue.json";
 
-/// Reads a cloud; its name is that of the file.
+/// Norms of the farthest point of a cloud that somebody may have brought to norm 1: drawing some of its points
+/// may have lost the farthest.
+const FARTHEST: std::ops::RangeInclusive<f32> = 0.5..=1.5;
+
+/// Reads a cloud; its name is that of the file. It is not centred or scaled here.
 ///
 /// # Errors
-/// Those of [`CloudFile::read`], and [`Cloud::check`].
+/// Those of [`CloudFile::read`], and [`Cloud::check`]; [`Error::BadCloud`] where no point is near norm 1.
 pub fn read_cloud(path: &Path, catalogue: &Catalogue) -> Result<Cloud> {
     let file = CloudFile::read(path)?;
     let stem = path.file_stem().unwrap_or_default();
@@ -27,6 +31,13 @@ pub fn read_cloud(path: &Path, catalogue: &Catalogue) -> Result<Cloud> {
     cloud
         .check(catalogue)
         .map_err(|error| error.in_file(path))?;
+    let norm = |point: &[f32; 3]| point.iter().map(|v| v * v).sum::<f32>().sqrt();
+    let farthest = cloud.points.iter().map(norm).fold(0.0, f32::max);
+    if !FARTHEST.contains(&farthest) {
+        let what =
+            format!("its farthest point at norm {farthest}, expected near 1: centre and scale it");
+        return Err(Error::bad_cloud(&cloud.id, what).in_file(path));
+    }
     Ok(cloud)
 }
 
@@ -125,6 +136,26 @@ mod tests {
             .iter()
             .map(|path| read_cloud(path, &catalogue).unwrap());
         assert_eq!(read.collect::<Vec<_>>(), clouds);
+    }
+
+    #[test]
+    fn clouds_of_another_size() {
+        let dir = tempfile::tempdir().unwrap();
+        for (factor, fits) in [(1.0, true), (1.4, true), (0.01, false), (1.6, false)] {
+            let mut cloud = shapes::shape(0, 0, 40, false).unwrap().cloud;
+            let points = cloud.points.iter_mut().flatten();
+            points.for_each(|value| *value *= factor);
+            write_cloud(dir.path(), &cloud).unwrap();
+            let path = dir.path().join(format!("{}.npz", cloud.id));
+            let read = read_cloud(&path, &shapes::catalogue());
+            match read {
+                Ok(_) => assert!(fits, "{factor}"),
+                Err(error) => assert!(
+                    !fits && error.to_string().contains("farthest point"),
+                    "{factor}: {error}"
+                ),
+            }
+        }
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //! they change.
 //!
 //! *Rotations*: angles of turns about z add up, so noise on the angle is noise in one dimension, and a radius
-//! is an angle in radians; normals turn too. Of a uniform angle the smoothed model gives one answer for all
+//! is an angle in radians; normals turn too. What turns is the cloud on the grid, as above: of a cloud that was
+//! turned first and brought to the grid then nothing is said. Of a uniform angle the smoothed model gives one answer for all
 //! turns; of a uniform rotation of SO(3) for all rotations (about every axis it is a uniform angle). Gaussian
 //! noise on rotations about changing axes is not offered: these do not add up. A rotation is computed in
 //! floating point, which is not covered.
@@ -112,11 +113,11 @@ impl CloudNoise {
     pub fn unit(&self, points: usize) -> String {
         match self.kind {
             Kind::Points { .. } => {
-                format!("xyz of {points} points in the unit sphere, on the grid of 2^-12")
+                format!("xyz of {points} points, on the grid of 2^-12")
             }
-            Kind::Turn { .. } => "angle of a turn about z, in radians".into(),
-            Kind::AnyTurn => "angle of a turn about z, in radians, modulo 2 pi".into(),
-            Kind::AnyRotation => "angle of a rotation about any axis, in radians".into(),
+            Kind::Turn { .. } => format!("angle of a turn about z of {ON_GRID}"),
+            Kind::AnyTurn => format!("angle, modulo 2 pi, of a turn about z of {ON_GRID}"),
+            Kind::AnyRotation => format!("angle of a rotation about any axis of {ON_GRID}"),
         }
     }
 
@@ -143,7 +144,8 @@ impl CloudNoise {
         match self.kind {
             Kind::AnyRotation => Some("every rotation"),
             Kind::AnyTurn => Some("every turn about z"),
-            Kind::Turn { .. } if radius >= PI => Some("every turn about z"),
+            // the f64 is below pi
+            Kind::Turn { .. } if radius > PI => Some("every turn about z"),
             _ => None,
         }
     }
@@ -223,6 +225,9 @@ impl Source for CloudNoise {
 }
 
 const STEPS: f64 = GRID as f64;
+
+/// What is turned, and the unit of angles.
+const ON_GRID: &str = "the cloud on the grid of 2^-12, normals with it, in radians";
 
 /// Number on the grid of a coordinate; halves go away from 0.
 pub(super) fn to_grid(value: f32) -> i32 {

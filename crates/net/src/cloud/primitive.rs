@@ -314,8 +314,8 @@ mod tests {
         assert_eq!(whole.area(), 2.0 * half.area());
     }
 
-    /// Gauss: the integral of x_i n_j over a closed surface is its volume where i = j and 0 elsewhere, that of
-    /// |x|² x_i n_i is 5 times that of |x|²: area, evenness and normals together. Samples of ends are those of discs.
+    /// Gauss: the integral of x_i n_j over a closed surface is its volume where i = j and 0 elsewhere: area, evenness
+    /// and normals together. Samples of ends are those of discs. The largest error, of the volume.
     fn gauss(surface: Surface, n: u32, spoil: impl Fn(Vector) -> Vector) -> f64 {
         let mut parts = vec![(surface, 0.0, 1.0)];
         parts.extend(ends(surface).into_iter().map(|(z, outer, up)| {
@@ -386,6 +386,7 @@ mod tests {
     fn normals_lead_out_and_back_in() {
         for surface in ALL {
             let mut chance = chance(2);
+            let mut excused = 0;
             for _ in 0..2_000 {
                 let [point, normal] = surface.sample(&mut chance);
                 // not at the ends, where what is beside is outside
@@ -404,7 +405,9 @@ mod tests {
                     at_end || matches!(surface, Surface::Box(_) | Surface::Cone { .. }),
                     "{surface:?} {point:?}"
                 );
+                excused += 1;
             }
+            assert!(excused < 20, "{surface:?}: {excused} of 2000");
         }
     }
 

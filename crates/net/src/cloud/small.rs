@@ -7,7 +7,6 @@
 //! 1-Lipschitz maps, as the maximum, which every point gets, is divided by the root of the number of points
 //! ([`Spread::Even`]; without that the constant is √(P + 1)).
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::infer::{Inference, Pool};
 use crate::layer::orthogonal::Orthogonaliser;
 use crate::network::{Certifier, Network};
-use crate::node::{Construction, Conv, Node, Spread, check_nodes};
+use crate::node::{Construction, Conv, LARGEST, Node, Spread, check_nodes};
 
 /// Settings of the network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,8 +126,8 @@ impl SmallPointNet {
 pub struct SmallModel {
     network: Network,
     identity: String,
-    /// By the number of points.
-    passes: Mutex<BTreeMap<usize, Arc<Pool<f32>>>>,
+    /// Of the last number of points: those of all sizes of a folder would fill the memory.
+    last: Mutex<Option<(usize, Arc<Pool<f32>>)>>,
 }
 
 impl SmallModel {
@@ -150,7 +149,7 @@ impl SmallModel {
         Ok(Self {
             identity: hex(&hash.finalize()),
             network,
-            passes: Mutex::default(),
+            last: Mutex::default(),
         })
     }
 
@@ -168,14 +167,20 @@ impl SmallModel {
     }
 
     fn pass(&self, points: usize) -> Result<Arc<Pool<f32>>> {
-        // a panic elsewhere leaves no half-filled map behind
-        let mut passes = self.passes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pass) = passes.get(&points) {
-            return Ok(pass.clone());
+        if !(1..=LARGEST).contains(&points) {
+            let expected = format!("1 to {LARGEST} in a cloud for a network of nodes");
+            return Err(Error::setting("points", points.to_string(), expected));
         }
-        let pass = Arc::new(Pool::new(Inference::new(&self.network, 1, points)?));
-        passes.insert(points, pass.clone());
-        Ok(pass)
+        // a panic elsewhere leaves nothing half-made behind
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((of, pass)) if *of == points => Ok(pass.clone()),
+            _ => {
+                let pass = Arc::new(Pool::new(Inference::new(&self.network, 1, points)?));
+                *last = Some((points, pass.clone()));
+                Ok(pass)
+            }
+        }
     }
 }
 

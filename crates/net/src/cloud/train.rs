@@ -181,7 +181,7 @@ impl CloudTrain {
     ///
     /// # Errors
     /// Those of [`CloudTrain::check`] and [`Cloud::check`]; [`Error::Setting`] without clouds, without labels, with
-    /// clouds of several sizes, or with more parts than the network has.
+    /// clouds of several sizes, or with other parts than the network.
     pub fn check_with(&self, clouds: &[Cloud], catalogue: &Catalogue) -> Result<usize> {
         self.check()?;
         let Some(first) = clouds.first() else {
@@ -189,8 +189,8 @@ impl CloudTrain {
         };
         let points = first.points.len();
         let classes = catalogue.classes();
-        if classes > self.network.parts {
-            let expected = format!("at least the {classes} of the data");
+        if classes != self.network.parts {
+            let expected = format!("{classes}, those of the data");
             return Err(Error::setting(
                 "network.parts",
                 self.network.parts.to_string(),

@@ -11,6 +11,7 @@ impl Error {
             Error::MissingFolder { .. } => "give the folder that holds it, or another layout; certiseg data info DIR says which fits".into(),
             Error::UnknownLayout { .. } => "give the folder that holds it, or call the folders images and masks".into(),
             Error::AmbiguousLayout { .. } => "name one with --layout".into(),
+            Error::MissingSplit { looked, .. } if looked.iter().any(|path| path.parent().is_some_and(|dir| dir.ends_with("train_test_split"))) => "splits of ShapeNet part are train, val and test".into(),
             Error::MissingSplit { split, .. } => {
                 format!("write one image name per line into {split}.txt, or name no split to take all images")
             }
@@ -41,6 +42,8 @@ impl Error {
             Error::NotNpz { .. } => "write it with numpy.savez or numpy.savez_compressed".into(),
             Error::ArrayShape { name, .. } => format!("reshape it in numpy before saving: {name}.reshape(...)"),
             Error::ArrayType { name, .. } => format!("convert it in numpy before saving: {name}.astype(...)"),
+            Error::ArrayValue { name: "counts", .. } => "of the test samples, how many gave the class: see certiseg smooth --help at --votes".into(),
+            Error::ArrayValue { expected, .. } if expected.starts_with("a part") || expected.starts_with("a category") => "categories and parts are numbered from 0 as in catalogue.json, parts over all categories; every point has one, or leave labels out".into(),
             Error::ArrayValue { .. } => "number classes from 0; 254 and 255 stand for abstained and ignored, and the label of pixels that do not count is named by --ignore".into(),
             Error::FortranOrder { name, .. } => format!("save numpy.ascontiguousarray({name})"),
             Error::LabelValue { .. } => "name the value that marks unlabelled pixels, for example --ignore -1".into(),
@@ -56,7 +59,7 @@ impl Error {
             Error::SameInput { .. } => "use none of these votes: a draw is repeated somewhere before the network, or the noise is too small to be seen".into(),
             Error::NoiseMoment { .. } => "use none of these votes: noise is added in [0, 1] units, before any resizing and normalisation".into(),
             Error::OtherSampling { .. } => "go on with the picture, model, noise and seed that it began with, or remove the file".into(),
-            Error::BadLine { path, .. } if path.extension().is_some_and(|e| e == "txt") => "take the download whose name ends in v0_normal: seven numbers a line; if it is that, unpack it again".into(),
+            Error::BadLine { path, .. } if path.extension().is_some_and(|e| e == "txt") => "take the download whose name ends in v0_normal: sixteen categories and seven numbers a line; if it is that, unpack it again".into(),
             Error::BadCloud { .. } => "clouds are centred, of norm 1, with parts of their category as labels".into(),
             Error::SameNumber { .. } => "rename one of them".into(),
             Error::Panic { .. } => "this is a mistake in certiseg, not in the data; report it with all that was printed".into(),

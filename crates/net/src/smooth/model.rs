@@ -92,12 +92,19 @@ impl NetworkModel {
     /// For pictures (3, `height`, `width`).
     ///
     /// # Errors
-    /// [`Error::Setting`] for no scales or one that is not above 0, and for more classes than labels;
+    /// [`Error::Setting`] for no scales, one twice or one that is not above 0, and for more classes than labels;
     /// [`Error::ImageSize`].
     pub fn new(network: &Network, size: [usize; 2], views: &Views) -> Result<Self> {
         check_size(&network.nodes, size[0], size[1])?;
         if views.scales.is_empty() {
             return Err(Error::setting("scales", "empty", "at least one"));
+        }
+        if (1..views.scales.len()).any(|i| views.scales[..i].contains(&views.scales[i])) {
+            return Err(Error::setting(
+                "scales",
+                format!("{:?}", views.scales),
+                "each number once",
+            ));
         }
         let multiple = total_stride(&network.nodes);
         let mut passes = Vec::new();
@@ -291,6 +298,7 @@ mod tests {
             matches!(error, Some(Error::Setting { .. }))
         };
         assert!(refused(vec![]) && refused(vec![0.0]) && refused(vec![1.0, f64::NAN]));
+        assert!(refused(vec![1.0, 0.5, 1.0]));
         let odd = NetworkModel::new(&network(), [15, 16], &Views::default());
         assert!(matches!(odd.err(), Some(Error::ImageSize { .. })));
     }

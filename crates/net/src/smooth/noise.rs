@@ -9,6 +9,7 @@
 //! the layout in memory.
 
 use certiseg_cert::smoothing::{FloatingPoint, GridLaw, Law};
+use pulp::{Arch, NullaryFnOnce};
 use serde::{Deserialize, Serialize};
 
 use super::philox::Philox;
@@ -141,6 +142,34 @@ impl Noise {
     pub fn add(&self, bits: &Philox, picture: &[u8], noisy: &mut [f32]) {
         assert_eq!(picture.len(), noisy.len(), "one number a value");
         assert!(picture.len().is_multiple_of(CHANNELS), "three channels");
+        Arch::new().dispatch(Addition {
+            noise: self,
+            bits,
+            picture,
+            noisy,
+        });
+    }
+}
+
+/// What [`Noise::add`] does, compiled for each width of vectors: the same operations, the same bits.
+struct Addition<'a> {
+    noise: &'a Noise,
+    bits: &'a Philox,
+    picture: &'a [u8],
+    noisy: &'a mut [f32],
+}
+
+impl NullaryFnOnce for Addition<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Addition {
+            noise: Noise { law, table },
+            bits,
+            picture,
+            noisy,
+        } = self;
         let pixels = picture.len() / CHANNELS;
         let mut numbers = [0; PIXELS * CHANNELS];
         let mut values = [0; PIXELS * CHANNELS];
@@ -149,15 +178,15 @@ impl Noise {
             let count = PIXELS.min(pixels - start);
             let numbers = &mut numbers[..(count * CHANNELS).next_multiple_of(2)];
             bits.fill(start * CHANNELS / 2, numbers);
-            match &self.table {
+            match table {
                 Some(table) => table.look_up(numbers, &mut values),
-                None => real::fill(self.law, numbers.as_chunks::<2>().0, &mut reals),
+                None => real::fill(*law, numbers.as_chunks::<2>().0, &mut reals),
             }
             for channel in 0..CHANNELS {
                 let from = channel * pixels + start;
                 let clean = &picture[from..][..count];
                 let noisy = &mut noisy[from..][..count];
-                if self.table.is_some() {
+                if table.is_some() {
                     let values = values[channel..].iter().step_by(CHANNELS);
                     for ((noisy, clean), value) in noisy.iter_mut().zip(clean).zip(values) {
                         *noisy = on_grid(*clean, *value);
@@ -174,6 +203,7 @@ impl Noise {
 }
 
 /// The sum in whole numbers, divided once.
+#[inline(always)]
 fn on_grid(clean: u8, value: i16) -> f32 {
     i32::from(clean).wrapping_add(i32::from(value)) as f32 / LEVELS as f32
 }
@@ -197,6 +227,7 @@ impl Table {
     }
 
     /// The value of each number.
+    #[inline(always)]
     pub(crate) fn look_up(&self, numbers: &[u64], values: &mut [i16]) {
         for (value, bits) in values.iter_mut().zip(numbers) {
             *value = self.values[(*bits >> 48) as usize];

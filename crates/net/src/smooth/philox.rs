@@ -80,6 +80,7 @@ impl Philox {
     ///
     /// # Panics
     /// Where the blocks leave 32 bits: 2^33 numbers are all there are.
+    #[inline(always)]
     pub fn fill(&self, first: usize, numbers: &mut [u64]) {
         let (pairs, rest) = numbers.as_chunks_mut::<2>();
         assert!(rest.is_empty(), "pairs of numbers");

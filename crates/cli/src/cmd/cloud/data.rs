@@ -24,19 +24,19 @@ pub struct CloudArgs {
     #[arg(long, conflicts_with = "generate")]
     shapenet: Option<PathBuf>,
     /// Split of ShapeNet part: train, val or test
-    #[arg(long, default_value = "test")]
-    split: String,
+    #[arg(long, conflicts_with_all = ["data", "generate"])]
+    split: Option<String>,
     /// So many generated shapes, as `certiseg cloud shapes` makes them
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     generate: Option<u32>,
     /// Seed of generated shapes, and of the points that are drawn of those of ShapeNet
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, conflicts_with = "data")]
     data_seed: u64,
     /// Points of a cloud that is generated; of one of ShapeNet they are drawn, with replacement
-    #[arg(long, default_value_t = 2048, value_parser = clap::value_parser!(u32).range(16..=1_000_000))]
+    #[arg(long, default_value_t = 2048, conflicts_with = "data", value_parser = clap::value_parser!(u32).range(16..=1_000_000))]
     points: u32,
     /// Generated shapes are turned about z by any angle
-    #[arg(long, requires = "generate")]
+    #[arg(long, conflicts_with_all = ["data", "shapenet"])]
     turned: bool,
     /// Use every K-th cloud, from the first on
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
@@ -108,7 +108,13 @@ impl CloudArgs {
             return Ok((catalogue, paths.into_iter().map(entry).collect()));
         }
         if let Some(dir) = &self.shapenet {
-            let listed = ShapeNet::open(dir)?.split(&self.split)?;
+            let shapenet = ShapeNet::open(dir)?;
+            // no default: nobody should train on test by leaving it out
+            let Some(split) = &self.split else {
+                let hint = "give --split train, val or test";
+                return Err(Usage::error("--shapenet without --split", hint));
+            };
+            let listed = shapenet.split(split)?;
             let seed = self.data_seed;
             let entry = |listed: Listed| {
                 let resample = Resample { points, seed };

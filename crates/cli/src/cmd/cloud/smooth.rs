@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use certiseg_cert::smoothing::{ABSTAIN, Family, Law, Procedure, Promise, Stage};
+use certiseg_net::Error;
 use certiseg_net::checkpoint::load_model;
 use certiseg_net::cloud::metrics::ShapeCounts;
 use certiseg_net::cloud::network::{PointNetwork, Weights};
@@ -119,8 +120,8 @@ impl Smooth {
         let choose = test.choose(samples)?;
         let shard = self.run.shard.as_ref();
         let mut clouds = self.clouds.open(shard)?;
-        let model = model(&self.model)?;
         let catalogue = clouds.catalogue.clone();
+        let model = model(&self.model, &catalogue)?;
         let keys = (self.seed, self.passes);
         let sampler = CloudSampler::new(&*model, &catalogue, noise.clone(), keys)?;
         let settings = Settings {
@@ -145,7 +146,7 @@ impl Smooth {
             curves: [],
         };
         let unit = match self.rotate {
-            None => "xyz of the points in the unit sphere, on the grid of 2^-12".into(),
+            None => "xyz of the points, on the grid of 2^-12".into(),
             Some(_) => noise.unit(0),
         };
         let head = head(&settings).unit(test.law.norm(), unit);
@@ -206,14 +207,32 @@ impl Smooth {
 }
 
 /// Any network for clouds.
-fn model(path: &Path) -> Result<Box<dyn CloudModel>> {
+fn model(path: &Path, catalogue: &Catalogue) -> Result<Box<dyn CloudModel>> {
     let other = match Weights::load(path) {
-        Ok(weights) => return Ok(Box::new(PointNetwork::<f32>::new(&weights))),
+        Ok(weights) => {
+            let settings = weights.settings();
+            let [told, there] = [settings.categories, catalogue.parts.len()];
+            // other numbers of parts are refused later
+            let same_parts = settings.parts == catalogue.classes();
+            if same_parts && told > 0 && told != there {
+                return Err(Usage::error(
+                    format!(
+                        "a network that is told one of {told} categories, and clouds of {there}"
+                    ),
+                    "give clouds whose categories are numbered as those that it was trained on",
+                ));
+            }
+            return Ok(Box::new(PointNetwork::<f32>::new(&weights)));
+        }
         Err(error) => error,
     };
     match load_model(path) {
         Ok(model) => Ok(Box::new(SmallModel::new(model.network)?)),
-        Err(_) => Err(other.into()),
+        // of a file that is of neither kind, what networks of clouds look like
+        Err(Error::File { source, .. }) if matches!(*source, Error::NotACheckpoint { .. }) => {
+            Err(other.into())
+        }
+        Err(own) => Err(own.into()),
     }
 }
 

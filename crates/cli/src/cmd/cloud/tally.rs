@@ -40,7 +40,7 @@ pub struct CloudRow {
     invariant_to: Option<String>,
     /// The network itself, without noise.
     plain: Option<ShapeCounts>,
-    /// What is certified.
+    /// What is certified, beside the labels: of the cloud as it is, none of those that may be wrong taken off.
     certified: Option<ShapeCounts>,
 }
 
@@ -51,7 +51,7 @@ struct CloudDataset {
     kind: DatasetKind,
     /// The networks themselves.
     plain: Option<CloudFigures>,
-    /// What is certified.
+    /// What is certified, of the clouds as they are.
     certified: Option<CloudFigures>,
 }
 
@@ -120,7 +120,7 @@ impl Clouded {
         let all = self.dataset();
         let (plain, certified) = (all.plain?, all.certified?);
         let near = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.4}"));
-        let header = ["part IoU", "clouds", "network", "certified"].map(str::to_owned);
+        let header = ["part IoU", "clouds", "network", "smoothed"].map(str::to_owned);
         let mut lines = Vec::new();
         for (category, name) in self.catalogue.names.iter().enumerate() {
             let own = |row: &&CloudRow| usize::from(row.category) == category;
@@ -151,6 +151,9 @@ impl Clouded {
 
     fn words(&self) -> Vec<String> {
         let mut words = Vec::new();
+        if !self.rows.is_empty() {
+            words.push("what is certified is the cloud on the grid of 2^-12: each coordinate is within 2^-13 of the one that was read".into());
+        }
         let spread = self.rows.iter().filter_map(|row| row.per_point);
         if let Some(least) = spread.reduce(f64::min) {
             words.push(format!(
@@ -160,8 +163,11 @@ impl Clouded {
         }
         if let Some(all) = self.rows.iter().find_map(|row| row.invariant_to.as_ref()) {
             words.push(format!(
-                "what is certified holds for {all}, whatever the radius says"
+                "what is certified holds for {all} of points and normals together, whatever the radius says"
             ));
+        }
+        if self.rows.iter().any(|row| row.certified.is_some()) {
+            words.push("smoothed, below: of the clouds as they are; what abstains has no part there, but may get any within the radius, so that its part IoU is no bound as `certified and right` is one".into());
         }
         words
     }

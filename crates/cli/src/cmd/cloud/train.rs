@@ -64,6 +64,8 @@ impl Train {
         write_whole(&self.out.join("config.toml"), config.as_bytes())?;
         interrupt::listen()?;
         let (mut losses, mut stopped, start) = (String::new(), false, Instant::now());
+        let file = self.out.join("losses.jsonl");
+        let mut failed = None;
         let network = train(&settings, &all, &clouds.catalogue, &mut |epoch, loss| {
             let seconds = start.elapsed().as_secs_f64();
             say!("epoch {epoch}: loss {loss:.4}, {seconds:.0} s");
@@ -72,13 +74,17 @@ impl Train {
                 losses,
                 r#"{{"epoch":{epoch},"loss":{loss:?},"seconds":{seconds:?}}}"#
             );
+            // a training that is killed leaves what it has come to
+            failed = write_whole(&file, losses.as_bytes()).err();
             stopped = interrupt::asked();
-            match stopped {
+            match stopped || failed.is_some() {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
             }
         })?;
-        write_whole(&self.out.join("losses.jsonl"), losses.as_bytes())?;
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
         let model = self.out.join("model.safetensors");
         save_model(&model, &network, None)?;
         say!("{}", model.display());

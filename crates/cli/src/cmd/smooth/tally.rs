@@ -90,7 +90,16 @@ impl Smoothed {
 
     /// What is proved, and what is not.
     fn words(&self, all: &SmoothDataset) -> Vec<String> {
-        let Some(row) = self.rows.first() else {
+        // the image whose draws are farthest off the law: its statement is that of all others, or less
+        let rows = self.rows.iter();
+        let farthest =
+            rows.reduce(
+                |most, row| match row.sampling.distance > most.sampling.distance {
+                    true => row,
+                    false => most,
+                },
+            );
+        let Some(row) = farthest else {
             return Vec::new();
         };
         let mut words = vec![row.statement()];
