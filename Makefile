@@ -44,7 +44,7 @@ budget:
 
 # The same work in Python beside ours, and our exported networks run by others; needs numpy, scipy and torch
 # in PYTHON, onnxruntime and onnx2torch for the networks, orthogonium and ../shared/models for the speed of
-# training and inference (half an hour).
+# training and inference (half an hour), adv-lib 0.2.8 for its attacks.
 PYTHON ?= python3
 peers:
 	$(PYTHON) reference/peers/compare.py
@@ -52,6 +52,8 @@ peers:
 	$(PYTHON) reference/peers/point_networks.py
 	cargo run --release --locked -p certiseg-net --example onnx_pairs target/onnx
 	$(PYTHON) reference/peers/onnx_check.py target/onnx
+	cargo run --release --locked -p certiseg-net --example attack_pairs target/attacks crates/cli/assets/demo.safetensors 64 64
+	$(PYTHON) reference/peers/attacks.py target/attacks/demo.onnx
 	cargo build --release --locked
 	cargo build --release --locked -p certiseg-conv --example convolutions
 	$(PYTHON) reference/peers/ratios.py

@@ -86,8 +86,8 @@ impl Decimal {
 
 impl Goal {
     /// Pixels an attack has to flip of `counted`, for the metrics of one list; more than
-    /// `counted` where none suffice.
-    pub(crate) fn flips(&self, counted: usize) -> usize {
+    /// `counted` where none suffice. Those wrong already are counted too.
+    pub fn flips(&self, counted: usize) -> usize {
         let Decimal {
             numerator,
             denominator,

@@ -37,15 +37,20 @@ impl<'a> Maps<'a> {
         Ok(())
     }
 
-    /// DIR/ID.npz, which must not be there, since it may be somebody's logits; but where the image is
-    /// `redone` an earlier run may have left it.
-    pub fn place(dir: &Path, id: &str, redone: bool) -> Result<PathBuf> {
+    /// DIR/ID.npz.
+    pub fn file(dir: &Path, id: &str) -> PathBuf {
         // names of pictures may be paths
-        let path = dir.join(format!("{}.npz", id.replace(['/', '\\', ':'], "__")));
+        dir.join(format!("{}.npz", id.replace(['/', '\\', ':'], "__")))
+    }
+
+    /// DIR/ID.npz, which must not be there, since it may be somebody's logits; but where the image is
+    /// `redone` an earlier run may have left it. `flag` names DIR.
+    pub fn place(dir: &Path, id: &str, redone: bool, flag: &str) -> Result<PathBuf> {
+        let path = Self::file(dir, id);
         if path.exists() && !redone {
             return Err(Usage::error(
                 format!("{} exists already", path.display()),
-                "name a new or empty folder",
+                format!("give {flag} a new or empty folder"),
             ));
         }
         Ok(path)

@@ -245,7 +245,7 @@ impl Run {
         closing.into_iter().try_for_each(|text| self.write(text))
     }
 
-    /// Ctrl-C: what is written stays for `--resume`.
+    /// Ctrl-C: what is written stays for `--resume`. A certificate that was beaten by then is the verdict.
     pub fn stopped(mut self) -> ExitCode {
         let done = self.done;
         match self.rows.keep() {
@@ -255,7 +255,11 @@ impl Run {
             ),
             None => say!("stopped after {done} images"),
         }
-        ExitCode::from(STOPPED)
+        let verdict = self.tally.verdict();
+        match verdict == ExitCode::SUCCESS {
+            true => ExitCode::from(STOPPED),
+            false => verdict,
+        }
     }
 
     fn keep(&mut self, group: Group) -> Result<()> {
@@ -366,6 +370,23 @@ pub fn difference(a: &str, b: &str) -> Result<Option<Difference>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fail::UNSOUND;
+
+    #[test]
+    fn a_stopped_run_is_unsound_where_a_certificate_was_beaten() {
+        let head = r#"{"kind":"head","format":1,"program":"certiseg","version":"0","settings":{"eps":[0.1],"metrics":["accuracy"]},"verb":"attack"}"#;
+        for (unsound, code) in [(false, STOPPED), (true, UNSOUND)] {
+            let mut run = Run::start(None, head, None, Format::Table).unwrap();
+            let row = serde_json::json!({
+                "kind": "attack", "image": "a", "metric": "accuracy", "norm": "2", "eps": 0.1,
+                "clean": 1.0, "certified": 0.5, "attacked": 0.25, "distance": 0.1, "attack": "pgd",
+                "unsound": unsound,
+            });
+            run.push(&row).unwrap();
+            run.image().unwrap();
+            assert_eq!(run.stopped(), ExitCode::from(code));
+        }
+    }
 
     #[test]
     fn the_first_difference_has_a_name_and_both_values() {

@@ -258,7 +258,7 @@ fn a_model_on_a_folder() {
     assert!((all / features - 1.0).abs() < 1e-6, "{all} {features}");
     assert!(stdout(&["audit", "--model", model]).contains("encoder.0.0"));
     let attack = [
-        "attack", "--model", model, "--data", data, "--eps", "0.5", "--steps", "3",
+        "attack", "--model", model, "--data", data, "--eps", "1e-6,0.5", "--steps", "3",
     ];
     let output = certiseg(&attack);
     assert_eq!(output.status.code(), Some(0));

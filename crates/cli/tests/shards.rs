@@ -81,13 +81,8 @@ fn verbs(dir: &Path) -> Vec<Vec<String>> {
                 &["attack"],
                 &pictures[..],
                 &[
-                    "--steps",
-                    "2",
-                    "--random-start",
-                    "--seed",
-                    "7",
-                    "--metric",
-                    "iou:1",
+                    "--steps", "2", "--attack", "pgd-002", "--attack", "knapsack", "--seed", "7",
+                    "--metric", "iou:1",
                 ],
             ]
             .concat(),

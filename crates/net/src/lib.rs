@@ -27,6 +27,7 @@ pub mod node;
 pub mod onnx;
 pub mod optimizer;
 pub mod parameters;
+pub mod parts;
 pub mod profile;
 pub mod rng;
 pub mod rounding;

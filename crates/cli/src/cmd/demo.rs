@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use certiseg_cert::{Budget, Goal, Image, Margins, Method, Metric, Norm, Row, round_up};
-use certiseg_net::attack::pgd::Pgd;
+use certiseg_net::attack::{Criterion, Suite};
 use certiseg_net::checkpoint::parse_model;
-use certiseg_net::compare::Arena;
+use certiseg_net::compare::{Arena, Assault};
 use certiseg_net::data::{Sample, VOID, shapes};
 use certiseg_net::network::Certifier;
 use clap::Args;
@@ -52,7 +52,7 @@ struct Settings {
     size: [usize; 2],
     seed: u64,
     eps: [f64; 4],
-    attack: Pgd,
+    attack: Suite,
 }
 
 impl Demo {
@@ -82,7 +82,7 @@ impl Demo {
             size,
             seed: SEED,
             eps: EPS,
-            attack: Pgd::default(),
+            attack: Suite::named("quick", None)?,
         };
         let unit = format!("[0,1] pixel space, image 3x{height}x{width}");
         let arena = Arena::new(&model.network, size)?;
@@ -92,6 +92,14 @@ impl Demo {
             .eta_source(Certifier::ETA_SOURCE)
             .seed(SEED);
         let mut rows = Rows::open(Format::Table, Some(&self.out), &head)?;
+        let assault = Assault {
+            norm: Norm::L2,
+            eps: EPS.to_vec(),
+            suite: settings.attack.clone(),
+            seed: SEED,
+            timed: false,
+        };
+        let aims = [Criterion::Metric(Metric::Accuracy)];
         let goals = ["accuracy<=0.5", "stability<=0.5", "fnr:1>=0.7"];
         let goals: Vec<Goal> = goals
             .iter()
@@ -103,14 +111,14 @@ impl Demo {
         let progress = Progress::new("demo", IMAGES);
         for (index, sample) in shapes(SEED, IMAGES, height).iter().enumerate() {
             let start = Instant::now();
-            let seen = arena.compare(sample, &METRICS, &EPS, &settings.attack, SEED)?;
+            let seen = arena.compare(sample, &METRICS, &aims, &assault)?;
             spent += start.elapsed();
             let labels = sample.mask.as_deref();
             let image = Image::new(seen.logits.grid, &seen.logits.values, labels, Some(VOID))?;
             let margins = arena.margins(&image, &seen.premises)?;
             write_rows(&mut rows, &sample.id, &margins, &goals)?;
             sheet.push(pictures(&self.out, sample, &margins, size)?);
-            let strikes = attack::Row::of(&sample.id, &METRICS, &seen)?;
+            let strikes = attack::Row::of(&sample.id, Norm::L2, &METRICS, &seen, None)?;
             strikes.iter().for_each(|row| tally.row(row));
             progress.set(index + 1, "");
         }

@@ -1,118 +1,110 @@
-//! Attacks: functions from (network, picture, labels, settings, chance) to an attacked picture.
+//! Attacks: functions from (network, picture, aim, budget, settings, chance) to an attacked picture.
 //!
-//! One convention: the picture is (3, H, W) f32 in [0, 1], labels are (H, W) u8 with 255 = void,
-//! the budget is an l2 distance over all 3HW numbers in the unit of the picture. The attacked
-//! picture stays in the box and within the budget, checked in f64 on the very f32 numbers that are
-//! returned. Void pixels give no loss and count nowhere. One picture at a time: no result depends
-//! on a batch.
+//! One convention. The picture is (3, H, W) f32 in [0, 1], labels are (H, W) u8 with 255 = void, a
+//! budget is a distance over all 3HW numbers in the unit of the picture. The attacked picture stays
+//! in the box, within the budget ([`gate`]: checked in f64 on the very f32 numbers that are returned)
+//! and is changed in the region of the [`scene`] only. Void pixels give no loss and count nowhere.
+//! One picture at a time: no result depends on a batch. Chance is an argument.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`model`], [`target`] | what an attack sees of a network; the network with gradients |
+//! | [`scene`], [`criterion`], [`duel`] | the picture; what counts; both with a network, passes counted |
+//! | [`losses`] | the table of losses |
+//! | [`pgd`], [`apgd`] on [`ascent`] | gradients of a loss |
+//! | [`knapsack`], [`lqa`] | ours: led by what the certificate fears |
+//! | [`named`], [`suite`], [`least`] | all of them by name; the best of several; the least budget |
+//! | [`minimal`] | attacks that look for the smallest change |
+//! | [`noise`] | a model seen through noise |
 
+pub mod apgd;
+pub mod ascent;
+pub mod criterion;
+pub mod duel;
+pub mod gate;
+pub mod knapsack;
+pub mod least;
+pub mod losses;
+pub mod lqa;
+pub mod minimal;
+pub mod model;
+pub mod named;
+pub mod noise;
 pub mod pgd;
+pub mod scene;
+pub mod suite;
+pub mod target;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+pub use criterion::{Aim, Criterion, View, Wish};
+pub use duel::{Best, Duel};
+pub use gate::{Ball, distance};
+pub use losses::{Form, Loss};
+pub use minimal::{Goal, Method};
+pub use model::{Model, Sparse};
+pub use named::Attack;
+pub use noise::Noisy;
+pub use scene::Scene;
+pub use suite::Suite;
+pub use target::Target;
 
 /// An attacked picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attacked {
     /// (3, H, W) in [0, 1].
     pub image: Vec<f32>,
-    /// l2 distance to the clean picture, computed in f64.
+    /// Distance to the clean picture in the norm of the attack, in f64.
     pub distance: f64,
+    /// Pixels that count and are adversarial.
+    pub adversarial: usize,
+    /// What was won, see [`View::score`].
+    pub score: f64,
+    /// Whether anything was won, or the goal was met.
+    pub success: bool,
+    /// Step of the picture returned; 0 is where the attack began.
+    pub step: usize,
+    /// What it cost.
+    pub passes: Passes,
 }
 
-/// l2 distance of two pictures, in f64.
-pub fn distance(a: &[f32], b: &[f32]) -> f64 {
-    let squares = a
-        .iter()
-        .zip(b)
-        .map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2));
-    squares.sum::<f64>().sqrt()
+/// Passes through the network, of one picture each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passes {
+    /// Forward.
+    pub forward: usize,
+    /// Backward.
+    pub backward: usize,
 }
 
-/// Moves `image` to the nearest point of the ball of radius `eps` around `clean`, then into the
-/// box [0, 1]: clipping moves every number towards `clean`, so the ball is kept. Every number is
-/// rounded to f32 towards `clean`; what rounding leaves outside is shrunk further, at last to
-/// `clean` itself.
-pub fn project(image: &mut [f32], clean: &[f32], eps: f64) {
-    // an f64 sum of n squares is off by at most n·2⁻⁵³ relative: ask for that much less
-    let margin = 1.0 + image.len() as f64 * f64::EPSILON;
-    let mut shrink = 1e-6;
-    loop {
-        let length = distance(image, clean);
-        if length * margin <= eps {
-            break;
-        }
-        let factor = eps / length * (1.0 - shrink);
-        if !(factor > 0.0 && factor < 1.0) {
-            image.copy_from_slice(clean);
-            break;
-        }
-        for (x, &c) in image.iter_mut().zip(clean) {
-            *x = towards(f64::from(c), (f64::from(*x) - f64::from(c)) * factor);
-        }
-        shrink *= 2.0;
+/// # Errors
+/// [`Error::Setting`] for a setting that is no finite number of at least `least`.
+fn at_least(field: &str, value: f64, least: f64) -> Result<()> {
+    if (least..f64::INFINITY).contains(&value) {
+        return Ok(());
     }
-    for x in image.iter_mut() {
-        *x = x.clamp(0.0, 1.0);
-    }
+    let expected = format!("a finite number of at least {least}");
+    Err(Error::setting(field, value.to_string(), expected))
 }
 
-/// `clean + step` rounded to the f32 on the side of `clean`.
-fn towards(clean: f64, step: f64) -> f32 {
-    let rounded = (clean + step) as f32;
-    let moved = f64::from(rounded) - clean;
-    match moved.abs() > step.abs() {
-        true if moved > 0.0 => rounded.next_down(),
-        true => rounded.next_up(),
-        false => rounded,
+/// # Errors
+/// [`Error::Setting`] for a setting outside (0, 1].
+fn factor(field: &str, value: f64) -> Result<()> {
+    if value > 0.0 && value <= 1.0 {
+        return Ok(());
     }
+    let expected = "above 0 and at most 1";
+    Err(Error::setting(field, value.to_string(), expected))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn projection_shrinks_only_what_is_outside() {
-        let clean = [0.5, 0.5];
-        let inside = [0.53, 0.54];
-        let mut image = inside;
-        project(&mut image, &clean, 0.1);
-        assert_eq!(image, inside);
-        let mut image = [0.8, 0.9];
-        project(&mut image, &clean, 0.1);
-        // 1e-6 of shrinking, f32 rounding of numbers near one half
-        assert!((image[0] - 0.56).abs() < 1e-6 && (image[1] - 0.58).abs() < 1e-6);
-        assert!(distance(&image, &clean) <= 0.1);
+/// # Errors
+/// [`Error::Setting`] for a setting outside [0, 1).
+fn fraction(field: &str, value: f64) -> Result<()> {
+    if (0.0..1.0).contains(&value) {
+        return Ok(());
     }
-
-    #[test]
-    fn the_box_is_kept_and_zero_budget_is_the_clean_picture() {
-        let clean = [0.0, 1.0, 0.5];
-        let mut image = [-0.3, 1.4, 0.5];
-        project(&mut image, &clean, 10.0);
-        assert_eq!(image, [0.0, 1.0, 0.5]);
-        let mut image = [0.2, 0.9, 0.1];
-        project(&mut image, &clean, 0.0);
-        assert_eq!(image, clean);
-    }
-
-    #[test]
-    fn random_pictures_never_leave_the_ball() {
-        let mut rng = crate::rng::Rng::new(5);
-        let sizes = [
-            (999, 1e-3),
-            (999, 0.05),
-            (999, 0.7),
-            (50_000, 1e-3),
-            (50_000, 1e-5),
-        ];
-        for (length, eps) in sizes
-            .into_iter()
-            .chain([1e-9, 1e-7, 1e-6, 1e-4].map(|e| (999, e)))
-        {
-            let clean: Vec<f32> = (0..length).map(|_| rng.uniform() as f32).collect();
-            let mut image: Vec<f32> = (0..length).map(|_| rng.normal() as f32).collect();
-            project(&mut image, &clean, eps);
-            assert!(distance(&image, &clean) <= eps);
-            assert!(image.iter().all(|x| (0.0..=1.0).contains(x)));
-        }
-    }
+    let expected = "at least 0 and below 1";
+    Err(Error::setting(field, value.to_string(), expected))
 }

@@ -6,6 +6,7 @@
 
 mod affine;
 mod ahead;
+mod attacked;
 mod augment;
 mod batch;
 mod catalogue;
@@ -37,6 +38,7 @@ mod survey;
 mod vote_file;
 
 pub use ahead::Ahead;
+pub use attacked::{read_attacked, write_attacked};
 pub use augment::Augment;
 pub use batch::{Batch, Batches};
 pub use catalogue::{Catalogue, Split, catalogue};

@@ -251,7 +251,7 @@ impl Certify {
             }
             // rows first: a run that goes on redoes the last image that has some
             let place = self.maps.as_deref();
-            let place = place.map(|dir| Maps::place(dir, &item.id, run.redoes()));
+            let place = place.map(|dir| Maps::place(dir, &item.id, run.redoes(), "--maps"));
             let place = place.transpose()?;
             run.image()?;
             place.map_or(Ok(()), |path| maps.write(&path))?;

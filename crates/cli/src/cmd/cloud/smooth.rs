@@ -156,7 +156,7 @@ impl Smooth {
         if let Some(dir) = out {
             // before hours of sampling
             for (i, id) in clouds.left().enumerate() {
-                Maps::place(dir, id, i == 0 && run.redoes())?;
+                Maps::place(dir, id, i == 0 && run.redoes(), "--out")?;
             }
         }
         let folder = match shard {
@@ -292,7 +292,7 @@ impl Work<'_> {
             run.push(&verdict.row)?;
             run.push(&row.with_context(about)?)?;
             // rows first: a run that goes on redoes the last cloud that has some
-            let place = out.map(|dir| Maps::place(dir, &id, run.redoes()));
+            let place = out.map(|dir| Maps::place(dir, &id, run.redoes(), "--out"));
             let place = place.transpose()?;
             run.image()?;
             if let Some(path) = place {

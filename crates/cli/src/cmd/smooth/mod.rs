@@ -181,7 +181,7 @@ impl Smooth {
         if let (Some(dir), Source::Network(network)) = (self.run.out.as_deref(), &source) {
             // before hours of sampling
             for (i, id) in network.pictures().left().enumerate() {
-                Maps::place(dir, id, i == 0 && run.redoes())?;
+                Maps::place(dir, id, i == 0 && run.redoes(), "--out")?;
             }
         }
         let asked = Asked {
@@ -224,7 +224,7 @@ impl Smooth {
             // rows first: a run that goes on redoes the last image that has some
             let place = self.run.out.as_deref();
             let place = place
-                .map(|dir| Maps::place(dir, &image.id, run.redoes()))
+                .map(|dir| Maps::place(dir, &image.id, run.redoes(), "--out"))
                 .transpose()?;
             run.image()?;
             if let Some(path) = place {
