@@ -216,6 +216,11 @@ pub trait CloudModel: Sync {
     /// What tells it from other models, in a word.
     fn identity(&self) -> String;
 
+    /// Whether scores depend on where farthest point sampling begins; if not, several passes a sample are one.
+    fn samples_points(&self) -> bool {
+        true
+    }
+
     /// Scores (P, K) of points (P, 3) with normals (P, 3) or none, for a shape of a category; `start` is
     /// where farthest point sampling begins.
     ///

@@ -14,14 +14,14 @@ use crate::error::{Error, Result};
 use crate::smooth::canary::{hash, judge_sums};
 use crate::smooth::{End, Moments, Stamp, State, Stream, image_number};
 
-/// Most votes of a sample: each is a pass.
-const MOST_VOTES: u32 = 1000;
+/// Most passes of a sample.
+const MOST_PASSES: u32 = 1000;
 
 /// Draws noisy clouds for a model.
 ///
 /// Sample i of a cloud is a function of (seed, name, i) alone, whatever the number of threads and what was drawn
 /// before. A model whose farthest point sampling begins somewhere is a random one: each pass gets a start of its
-/// own, keyed by (seed, name, sample, vote) and independent of the noise, and one sample may average several passes,
+/// own, keyed by (seed, name, sample, pass) and independent of the noise, and one sample may average several passes,
 /// which are then part of the draw. Labels are parts of the category of the shape: no others are voted for.
 pub struct CloudSampler<'a> {
     model: &'a dyn CloudModel,
@@ -29,7 +29,7 @@ pub struct CloudSampler<'a> {
     source: Box<dyn Source + 'a>,
     moments: Option<Moments>,
     seed: u64,
-    votes: u32,
+    passes: u32,
 }
 
 /// A cloud on the grid.
@@ -42,24 +42,25 @@ struct OnGrid<'c> {
 }
 
 impl<'a> CloudSampler<'a> {
-    /// Of a model under noise, `votes` passes averaged a sample.
+    /// Of a model under noise, so many `passes` averaged a sample.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a model of other parts than the catalogue, and unless there are 1 to 1000 votes.
+    /// [`Error::Setting`] for a model of other parts than the catalogue, and unless there are 1 to 1000 passes, of a model
+    /// that samples no points 1.
     pub fn new(
         model: &'a dyn CloudModel,
         catalogue: &'a Catalogue,
         noise: CloudNoise,
-        (seed, votes): (u64, u32),
+        (seed, passes): (u64, u32),
     ) -> Result<Self> {
-        Self::of(model, catalogue, Box::new(noise), (seed, votes))
+        Self::of(model, catalogue, Box::new(noise), (seed, passes))
     }
 
     pub(super) fn of(
         model: &'a dyn CloudModel,
         catalogue: &'a Catalogue,
         source: Box<dyn Source + 'a>,
-        (seed, votes): (u64, u32),
+        (seed, passes): (u64, u32),
     ) -> Result<Self> {
         let [got, expected] = [model.classes(), catalogue.classes()];
         if got != expected {
@@ -70,9 +71,17 @@ impl<'a> CloudSampler<'a> {
                 expected,
             ));
         }
-        if !(1..=MOST_VOTES).contains(&votes) {
-            let expected = format!("1 to {MOST_VOTES}");
-            return Err(Error::setting("votes", votes.to_string(), expected));
+        let most = if model.samples_points() {
+            MOST_PASSES
+        } else {
+            1
+        };
+        if !(1..=most).contains(&passes) {
+            let expected = match most {
+                1 => "1: this network samples no points, all passes of a sample are alike".into(),
+                most => format!("1 to {most}"),
+            };
+            return Err(Error::setting("passes", passes.to_string(), expected));
         }
         let moments = source.noise().moments();
         Ok(CloudSampler {
@@ -81,7 +90,7 @@ impl<'a> CloudSampler<'a> {
             source,
             moments,
             seed,
-            votes,
+            passes,
         })
     }
 
@@ -174,7 +183,7 @@ impl<'a> CloudSampler<'a> {
 
     /// Passes through the network for all samples of a state.
     pub fn forwards(&self, state: &State) -> u64 {
-        u64::from(state.drawn()) * u64::from(self.votes)
+        u64::from(state.drawn()) * u64::from(self.passes)
     }
 
     fn stamp(&self, cloud: &Cloud, choose: usize, stage: Stage) -> Result<Stamp> {
@@ -184,9 +193,9 @@ impl<'a> CloudSampler<'a> {
             picture: digest(&self.on_grid(cloud)?),
             size: [1, cloud.points.len()],
             model: format!(
-                "{}, {} votes, {} of {:?}",
+                "{}, {} passes, {} of {:?}",
                 self.model.identity(),
-                self.votes,
+                self.passes,
                 noise.name(),
                 self.catalogue.parts
             ),
@@ -232,8 +241,8 @@ impl<'a> CloudSampler<'a> {
         let entered = hash(drawn.points.as_flattened());
         let classes = self.model.classes();
         let mut sums = vec![0.0; cloud.points.len() * classes];
-        for vote in 0..self.votes {
-            let start = start(key, vote, cloud.points.len());
+        for pass in 0..self.passes {
+            let start = start(key, pass, cloud.points.len());
             let scores = self.scores(cloud, &drawn, start)?;
             // their log-softmax has the same order: of a point it is one number off
             let pairs = sums.iter_mut().zip(scores);
@@ -258,9 +267,9 @@ impl<'a> CloudSampler<'a> {
 }
 
 /// Where farthest point sampling begins in a pass.
-fn start(key: Key, vote: u32, points: usize) -> usize {
+fn start(key: Key, pass: u32, points: usize) -> usize {
     let mut pair = [0; 2];
-    key.bits(Stream::Points).fill(vote as usize, &mut pair);
+    key.bits(Stream::Points).fill(pass as usize, &mut pair);
     part(pair[0], points)
 }
 

@@ -193,6 +193,10 @@ impl CloudModel for SmallModel {
         self.identity.clone()
     }
 
+    fn samples_points(&self) -> bool {
+        false
+    }
+
     fn scores(
         &self,
         points: &[[f32; 3]],

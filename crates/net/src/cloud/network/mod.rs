@@ -105,6 +105,10 @@ impl CloudModel for PointNetwork<f32> {
         self.identity.clone()
     }
 
+    fn samples_points(&self) -> bool {
+        self.settings.kind != Kind::PointNet
+    }
+
     fn scores(
         &self,
         points: &[[f32; 3]],
