@@ -5,7 +5,7 @@ python3 attack_figure.py NAME=rows.jsonl [NAME=rows.jsonl ...] [--metric accurac
 Each file is what one `certiseg attack --out` wrote (whole, or merged); standard library only. Prints two Markdown tables,
 means over images and the share of the certified fall that each attack found, and draws an SVG. Refused are runs of other
 models, data, budgets or norms than the first, confined to a region, of other images, and unfinished ones. Exit status 1
-where an attacked value is worse than the certified one.
+where an attacked value is worse than the certified one, or any row of a run says so.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ def read(path: Path, metric: str) -> tuple[dict, dict[tuple[str, float], tuple[f
     """The settings of a run, and clean, certified, attacked by image and budget."""
     head, *rows = (json.loads(line) for line in path.read_text().splitlines())
     settings, values, images = head["settings"], {}, set()
+    for row in rows:
+        if row.get("unsound"):
+            sys.exit(f"UNSOUND: {path}, image {row['image']}, {row.get('metric') or row['goal']}")
     if head.get("verb") != "attack" or metric not in settings["metrics"]:
         sys.exit(f"error: {path} has no rows of attack on {metric}")
     for row in rows:

@@ -5,6 +5,7 @@
 
 use std::io::ErrorKind;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A stated requirement failed.
 pub const REQUIREMENT: u8 = 1;
@@ -14,6 +15,14 @@ pub const BAD_INPUT: u8 = 2;
 pub const UNSOUND: u8 = 3;
 /// Stopped by Ctrl-C.
 pub const STOPPED: u8 = 130;
+
+/// Whether a row of this run said so.
+static BEATEN: AtomicBool = AtomicBool::new(false);
+
+/// An attack beat a certificate: no error behind that hides it.
+pub fn beaten() {
+    BEATEN.store(true, Ordering::SeqCst);
+}
 
 /// A mistake in how the program was called, with the way out.
 #[derive(Debug)]
@@ -43,14 +52,21 @@ impl std::error::Error for Usage {}
 /// Prints `error: ...`, a blank line and `hint: ...` where there is one.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     // the reader of our output went away: nothing to tell it
-    if pipe_closed(error) {
-        return ExitCode::SUCCESS;
+    let closed = pipe_closed(error);
+    if !closed {
+        say!("error: {}", message(error));
+        if let Some(hint) = hint(error) {
+            say!("\nhint: {hint}");
+        }
     }
-    say!("error: {}", message(error));
-    if let Some(hint) = hint(error) {
-        say!("\nhint: {hint}");
+    if BEATEN.load(Ordering::SeqCst) {
+        say!("UNSOUND: an attack beat a certificate before this ended");
+        return ExitCode::from(UNSOUND);
     }
-    ExitCode::from(BAD_INPUT)
+    match closed {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(BAD_INPUT),
+    }
 }
 
 /// Whether the reader of an output went away.

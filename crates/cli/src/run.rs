@@ -179,6 +179,11 @@ impl Run {
         self.resumed && self.done == self.kept.len()
     }
 
+    /// What is written stays from now on, whatever ends the run.
+    pub fn stay(&mut self) {
+        self.stays = true;
+    }
+
     /// A row of the image at work.
     pub fn push<T: Serialize>(&mut self, row: &T) -> Result<()> {
         self.image.push(serde_json::to_string(row)?);

@@ -243,3 +243,32 @@ fn what_would_be_nowhere_is_refused() {
         assert!(words.contains(expected), "{words}");
     }
 }
+
+#[test]
+fn a_beaten_certificate_is_told_though_nobody_reads_the_tables() {
+    use std::process::{Command, Stdio};
+
+    let dir = tempfile::tempdir().unwrap();
+    let model = untrained_model(dir.path());
+    let data = folder_data(dir.path(), "data", 1);
+    let out = dir.path().join("out");
+    let [model, data, out] = [&model, &data, &out].map(|path| path.to_str().unwrap());
+    let run = ["attack", "--model", model, "--data", data, "--eps", "0.1"];
+    stdout(&[&run[..], &["--steps", "1", "--out", out]].concat());
+    let path = dir.path().join("out/rows.jsonl");
+    let kind = r#""kind":"attack","#;
+    let beaten = format!(r#"{kind}"unsound":true,"#);
+    let rows = fs::read_to_string(&path).unwrap();
+    fs::write(&path, rows.replacen(kind, &beaten, 1)).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_certiseg"))
+        .args(["merge", out])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{words}");
+    assert!(words.contains("UNSOUND"), "{words}");
+}

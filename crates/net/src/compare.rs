@@ -1,9 +1,10 @@
 //! One picture, certified and attacked: the project's law is certified ≤ attacked ≤ clean.
 
-use certiseg_cert::{self as cert, Budget, Goal, Margins, Metric, Norm, Premises, Value};
-use serde::{Deserialize, Serialize};
+use certiseg_cert::{
+    self as cert, Budget, Certificate, Goal, Margins, Metric, Norm, Premises, Value,
+};
+use serde::Serialize;
 
-use crate::attack::gate::{difference, largest, length};
 use crate::attack::least::least;
 use crate::attack::suite::{Blow, Round};
 use crate::attack::{Attack, Attacked, Ball, Criterion, Duel, Scene, Suite, Target};
@@ -73,6 +74,9 @@ pub struct Strike {
     pub ious: Vec<Vec<Option<Value>>>,
     /// One per metric, of the attacked picture that is worst for it.
     pub hits: Vec<Hit>,
+    /// Metrics of which one of these pictures is worse than is certified within its own distance, which
+    /// may be well below the budget.
+    pub beaten: Vec<Metric>,
     /// Where the accuracy was attacked, if it was certified too.
     pub bites: Option<Bites>,
 }
@@ -87,18 +91,6 @@ pub struct Bites {
     pub taken: Vec<bool>,
     /// All of it, by class and size of region.
     pub parts: Vec<Part>,
-}
-
-/// Lengths of a change over all numbers of a picture, in f64.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Lengths {
-    /// Sum of sizes.
-    pub l1: f64,
-    /// Root of the sum of squares.
-    pub l2: f64,
-    /// The largest size.
-    pub linf: f64,
 }
 
 /// How little is enough for a goal.
@@ -191,10 +183,18 @@ impl Arena {
         assault: &Assault,
     ) -> Result<Comparison> {
         let (norm, eps) = (assault.norm, &assault.eps[..]);
-        self.clash(sample, metrics, criteria, (norm, eps), &|duel, _| {
+        self.clash(sample, metrics, criteria, (norm, eps), &|scene, index| {
+            let duel = match Duel::new(&self.target, scene, &criteria[index]) {
+                // a picture on which no pixel counts gives an attack nothing to do
+                Err(Error::AllVoid) => return Ok(None),
+                duel => duel?,
+            };
             let known = (norm, self.certifier.lipschitz());
             let chance = [assault.seed, Rng::hash(sample.id.as_bytes())];
-            assault.suite.run(duel, known, eps, chance, assault.timed)
+            let rounds = assault
+                .suite
+                .run(&duel, known, eps, chance, assault.timed)?;
+            Ok(Some(rounds))
         })
     }
 
@@ -211,19 +211,20 @@ impl Arena {
         (norm, eps): (Norm, &[f64]),
         saved: &[Vec<Vec<f32>>],
     ) -> Result<Comparison> {
-        self.clash(
-            sample,
-            metrics,
-            criteria,
-            (norm, eps),
-            &|duel, criterion| {
-                let pictures = saved.get(criterion).map_or(&[][..], |pictures| pictures);
-                let pairs = eps.iter().zip(pictures);
-                pairs
-                    .map(|(&eps, image)| given(duel, &Ball::new(norm, eps)?, image))
-                    .collect()
-            },
-        )
+        self.clash(sample, metrics, criteria, (norm, eps), &|scene, index| {
+            let duel = match Duel::new(&self.target, scene, &criteria[index]) {
+                // whatever its attack was after, a picture that is given is judged
+                Err(Error::AllVoid) => {
+                    let every = Criterion::Metric(Metric::Stability);
+                    Duel::new(&self.target, scene, &every)?
+                }
+                duel => duel?,
+            };
+            let pictures = saved.get(index).map_or(&[][..], |pictures| pictures);
+            let pairs = eps.iter().zip(pictures);
+            let rounds = pairs.map(|(&eps, image)| given(&duel, &Ball::new(norm, eps)?, image));
+            Ok(Some(rounds.collect::<Result<_>>()?))
+        })
     }
 
     fn clash(
@@ -265,14 +266,14 @@ impl Arena {
         let budgets = budgets.collect::<cert::Result<Vec<_>>>()?;
         let image = cert::Image::new(logits.grid, &logits.values, Some(labels), Some(VOID))?;
         let margins = self.certifier.margins(&image, &premises)?;
-        let bound = |metric: &Metric| {
-            let certificate = metric.certify(&margins)?;
-            Ok(certificate.map(|certificate| Bounds {
-                clean: certificate.clean(),
-                worst: budgets.iter().map(|&eps| certificate.worst(eps)).collect(),
-            }))
+        let certificates = metrics.iter().map(|&metric| metric.certify(&margins));
+        let certificates = certificates.collect::<cert::Result<Vec<_>>>()?;
+        let bound = |certificate: &Certificate| Bounds {
+            clean: certificate.clean(),
+            worst: budgets.iter().map(|&eps| certificate.worst(eps)).collect(),
         };
-        let bounds = metrics.iter().map(bound).collect::<Result<Vec<_>>>()?;
+        let bounds = certificates.iter().map(|known| known.as_ref().map(bound));
+        let bounds = bounds.collect();
         let unharmed = |&metric: &Metric| {
             Ok(Hit {
                 value: margins.value(metric, margins.predictions())?,
@@ -285,32 +286,32 @@ impl Arena {
         let scene = self.scene(&picture, labels)?;
         let mut attacked = Vec::new();
         for (index, criterion) in criteria.iter().enumerate() {
-            // a picture on which no pixel counts gives an attack nothing to do
-            let duel = match Duel::new(&self.target, scene, criterion) {
-                Err(Error::AllVoid) => continue,
-                duel => duel?,
-            };
-            attacked.push((criterion, find(&duel, index)?.into_iter()));
+            if let Some(rounds) = find(scene, index)? {
+                attacked.push((criterion, rounds.into_iter()));
+            }
         }
         let mut strikes = Vec::new();
         for &eps in eps {
-            let (mut strike, mut after) = (Vec::new(), Vec::new());
+            let (mut strike, mut after, mut beaten) = (Vec::new(), Vec::new(), Vec::new());
             for (criterion, rounds) in &mut attacked {
                 let Some(round) = rounds.next() else { continue };
                 let classes = self.certifier.classes(&round.best.image)?;
-                judge(&margins, metrics, &round, &classes, &mut hits)?;
+                let known = (metrics, &certificates[..]);
+                beaten.extend(judge(&margins, known, &round, &classes, &mut hits)?);
                 after.push(ious(&margins, &classes)?);
                 strike.push(((*criterion).clone(), round));
             }
             strikes.push(Strike {
                 eps,
                 hits: hits.clone(),
+                beaten,
                 bites: self.bites(&margins, eps, attacked_for(&strike))?,
                 rounds: strike,
                 ious: after,
             });
         }
         drop(attacked);
+        drop(certificates);
         let ious = ious(&margins, margins.predictions())?;
         Ok(Comparison {
             picture,
@@ -409,16 +410,23 @@ impl Arena {
     }
 }
 
-/// Takes every metric on an attacked picture, of these classes by the f64 pass.
+/// Takes every metric on an attacked picture, of these classes by the f64 pass; gives those that are
+/// worse than is certified within its distance.
 fn judge(
     margins: &Margins,
-    metrics: &[Metric],
+    (metrics, certificates): (&[Metric], &[Option<Certificate>]),
     round: &Round,
     classes: &[u8],
     hits: &mut [Hit],
-) -> Result<()> {
-    for (hit, &metric) in hits.iter_mut().zip(metrics) {
+) -> Result<Vec<Metric>> {
+    let mut beaten = Vec::new();
+    for ((hit, &metric), certificate) in hits.iter_mut().zip(metrics).zip(certificates) {
         let now = margins.value(metric, classes)?;
+        if let Some((now, certificate)) = now.zip(certificate.as_ref())
+            && metric.is_worse(now, within(certificate, &round.best)?)
+        {
+            beaten.push(metric);
+        }
         let pair = now.zip(hit.value);
         if pair.is_some_and(|(now, before)| metric.is_worse(now, before)) {
             *hit = Hit {
@@ -428,7 +436,14 @@ fn judge(
             };
         }
     }
-    Ok(())
+    Ok(beaten)
+}
+
+/// What is certified within the distance of a picture, not taken too short.
+fn within(certificate: &Certificate, attacked: &Attacked) -> Result<Value> {
+    // as in the gate: an f64 sum of n squares is off by at most n·2⁻⁵³ relative
+    let margin = 1.0 + attacked.image.len() as f64 * f64::EPSILON;
+    Ok(certificate.worst(Budget::new(attacked.distance * margin)?))
 }
 
 /// IoU of each class for these predictions (H, W).
@@ -445,8 +460,8 @@ fn attacked_for(rounds: &[(Criterion, Round)]) -> Option<&[f32]> {
     found.map(|(_, round)| &round.best.image[..])
 }
 
-/// The best pictures of a criterion, of which this is the index.
-type Find<'a> = dyn Fn(&Duel, usize) -> Result<Vec<Round>> + Sync + 'a;
+/// The best pictures of a criterion, of which this is the index; `None` where there is nothing to do.
+type Find<'a> = dyn Fn(Scene, usize) -> Result<Option<Vec<Round>>> + Sync + 'a;
 
 /// A picture from anywhere, checked.
 fn given(duel: &Duel, ball: &Ball, image: &[f32]) -> Result<Round> {
@@ -520,18 +535,6 @@ pub fn median(found: &[Option<f64>]) -> Option<f64> {
     median.is_finite().then_some(median)
 }
 
-impl Lengths {
-    /// Of the change from one picture to another.
-    pub fn between(a: &[f32], b: &[f32]) -> Self {
-        let delta = difference(a, b);
-        Self {
-            l1: delta.iter().map(|d| d.abs()).sum(),
-            l2: length(&delta),
-            linf: largest(&delta),
-        }
-    }
-}
-
 impl Strike {
     /// What each attack came to, over all criteria.
     pub fn blows(&self) -> impl Iterator<Item = &Blow> {
@@ -554,14 +557,15 @@ impl Quest {
 }
 
 impl Comparison {
-    /// Every (metric, budget) at which an attack reached a worse value than was certified possible:
-    /// a wrong constant or a wrong certificate. Must be empty.
+    /// Every (metric, budget) at which an attack reached a worse value than was certified possible, in
+    /// the budget or in the picture's own distance: a wrong constant or a wrong certificate. Must be empty.
     pub fn violations(&self, metrics: &[Metric]) -> Vec<(Metric, f64)> {
         let mut violations = Vec::new();
         for (at, strike) in self.strikes.iter().enumerate() {
             for (index, &metric) in metrics.iter().enumerate() {
                 let pair = self.bounds[index].as_ref().zip(strike.hits[index].value);
-                if pair.is_some_and(|(bounds, hit)| metric.is_worse(hit, bounds.worst[at])) {
+                let worse = pair.is_some_and(|(b, hit)| metric.is_worse(hit, b.worst[at]));
+                if worse || strike.beaten.contains(&metric) {
                     violations.push((metric, strike.eps));
                 }
             }
@@ -580,12 +584,5 @@ mod tests {
         assert_eq!(median(&[Some(3.0), Some(1.0)]), Some(2.0));
         assert_eq!(median(&[None, Some(3.0), Some(1.0)]), Some(3.0));
         assert_eq!(median(&[None, Some(1.0)]), None);
-    }
-
-    #[test]
-    fn a_change_has_three_lengths() {
-        let found = Lengths::between(&[0.5, 1.0, 0.25], &[0.5, 0.25, 1.25]);
-        let [l1, l2, linf] = [1.75, 1.25, 1.0];
-        assert_eq!(found, Lengths { l1, l2, linf });
     }
 }

@@ -243,3 +243,26 @@ fn a_constant_too_small_is_caught() {
         .unwrap();
     assert!(!seen.violations(&METRICS).is_empty());
 }
+
+#[test]
+fn a_given_picture_is_held_to_what_is_certified_at_its_distance() {
+    let mut arena = Arena::new(&linear(), [16, 16]).unwrap();
+    let sample = linear_sample(0);
+    let accuracy = [Criterion::Metric(Metric::Accuracy)];
+    let found = arena.compare(&sample, &METRICS, &accuracy, &assault(&[1.0]));
+    let saved = [vec![
+        found.unwrap().strikes[0].rounds[0].1.best.image.clone(),
+    ]];
+    // nothing is certified within this budget
+    let budgets = (Norm::L2, &[100.0][..]);
+    let beaten = |arena: &Arena, criteria: &[Criterion]| {
+        let seen = arena.compare_saved(&sample, &METRICS, criteria, budgets, &saved);
+        seen.unwrap().violations(&METRICS)
+    };
+    assert_eq!(beaten(&arena, &accuracy), []);
+    arena.lipschitz *= 0.3;
+    // the same where nothing counts of what is said to have been attacked
+    for criteria in [accuracy, [Criterion::Custom(Vec::new())]] {
+        assert!(beaten(&arena, &criteria).contains(&(Metric::Accuracy, 100.0)));
+    }
+}

@@ -6,6 +6,7 @@
 //! shown is within the budget exactly, and the best of them is returned as it was judged.
 
 use certiseg_cert::Norm;
+use serde::{Deserialize, Serialize};
 
 use super::at_least;
 use crate::error::{Error, Result};
@@ -106,6 +107,30 @@ impl Ball {
     /// Distance of two pictures in f64.
     pub fn distance(&self, a: &[f32], b: &[f32]) -> f64 {
         self.length(&difference(a, b))
+    }
+}
+
+/// Lengths of a change over all numbers of a picture, in f64.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lengths {
+    /// Sum of sizes.
+    pub l1: f64,
+    /// Root of the sum of squares.
+    pub l2: f64,
+    /// The largest size.
+    pub linf: f64,
+}
+
+impl Lengths {
+    /// Of the change from one picture to another.
+    pub fn between(a: &[f32], b: &[f32]) -> Self {
+        let delta = difference(a, b);
+        Self {
+            l1: delta.iter().map(|d| d.abs()).sum(),
+            l2: length(&delta),
+            linf: largest(&delta),
+        }
     }
 }
 
@@ -259,5 +284,12 @@ mod tests {
         ] {
             assert!(matches!(Ball::new(norm, eps), Err(Error::Setting { .. })));
         }
+    }
+
+    #[test]
+    fn a_change_has_three_lengths() {
+        let found = Lengths::between(&[0.5, 1.0, 0.25], &[0.5, 0.25, 1.25]);
+        let [l1, l2, linf] = [1.75, 1.25, 1.0];
+        assert_eq!(found, Lengths { l1, l2, linf });
     }
 }

@@ -20,7 +20,8 @@ const HALVINGS: usize = 12;
 const SMALL: f64 = 1e-3;
 
 /// The nearest picture found on which at least `goal` wishes are fulfilled, within the box; `None` if
-/// none was found. `certified` is a budget below which there is none.
+/// none was found. `certified` is a budget below which there should be none: the search begins at twice
+/// that, and looks below it too.
 ///
 /// # Errors
 /// Those of the attack.
@@ -42,7 +43,7 @@ pub fn least(
         return Ok(found.success.then_some(found));
     }
     let farthest = farthest(Norm::L2, duel.scene.image);
-    let mut low = certified;
+    let mut low = 0.0f64;
     let mut eps = (2.0 * certified).max(SMALL * farthest);
     let mut found: Option<Attacked> = None;
     for _ in 0..PROBES {
@@ -58,7 +59,7 @@ pub fn least(
             if found.as_ref().is_none_or(|f| nearest.distance < f.distance) {
                 // an attack that failed within more than this was weak, no bound
                 if nearest.distance <= low {
-                    low = certified;
+                    low = 0.0;
                 }
                 found = Some(nearest);
             }

@@ -162,6 +162,10 @@ fn the_least_budget_found_is_near_the_least_there_is() {
         assert!(found.adversarial >= goal);
         let ratio = found.distance / high;
         assert!((1.0 - 1e-6..=1.25).contains(&ratio), "{ratio}");
+        // more than there is to certify is no reason not to look below it
+        let wrong = least(&duel, &attack, 1.0, goal, 1.5 * high, &mut Rng::new(0));
+        let ratio = wrong.unwrap().unwrap().distance / high;
+        assert!((1.0 - 1e-6..=1.25).contains(&ratio), "{ratio}");
         let clean = least(&duel, &attack, 1.0, duel.clean.count, 0.0, &mut Rng::new(0));
         assert_eq!(clean.unwrap().unwrap().distance, 0.0);
     }

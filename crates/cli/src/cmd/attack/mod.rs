@@ -85,7 +85,7 @@ pub struct Attack {
     save: Option<PathBuf>,
     /// Folder of saved pictures to take the figures of, under the settings that saved them: other
     /// pictures, labels or budgets are refused, where the files hold theirs
-    #[arg(long, conflicts_with_all = ["attacks", "suite", "steps", "save", "times", "seed", "until", "parts"])]
+    #[arg(long, conflicts_with_all = ["attacks", "suite", "steps", "save", "times", "seed", "until", "parts", "resume"])]
     evaluate: Option<PathBuf>,
     #[command(flatten)]
     run: RunArgs,
@@ -233,6 +233,7 @@ impl Attack {
                 if let Some(quest) = quest {
                     if quest.is_violated() {
                         say!("UNSOUND: image {}: {goal}", sample.id);
+                        run.stay();
                     }
                     run.push(&Sought::of(&sample.id, goal, &first.name, &quest))?;
                 }
@@ -240,6 +241,7 @@ impl Attack {
             // at once: the verdict comes behind the last image, if that is ever reached
             for (metric, eps) in seen.violations(&self.metrics) {
                 say!("UNSOUND: image {}: {metric} at eps {eps}", sample.id);
+                run.stay();
             }
             // rows first: a run that goes on redoes the last image that has some
             run.image()?;

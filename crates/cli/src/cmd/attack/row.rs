@@ -3,9 +3,10 @@
 use anyhow::Result;
 use certiseg_cert::{Budget, Goal, Metric, Norm, Value};
 use certiseg_net::attack::Criterion;
+use certiseg_net::attack::gate::Lengths;
 use certiseg_net::attack::lqa::Gap;
 use certiseg_net::attack::suite::Blow;
-use certiseg_net::compare::{Comparison, Lengths, Quest};
+use certiseg_net::compare::{Comparison, Quest};
 use certiseg_net::parts::Part;
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +36,11 @@ pub struct Row {
     /// Pixels that attacks may change, where those are not all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<usize>,
-    /// The attack beat the certificate, compared as fractions where they are some.
+    /// Nothing that was to be attacked counts on this image, so no attack ran.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub idle: bool,
+    /// The attack beat the certificate, of this budget or of its own distance, compared as fractions where
+    /// they are some.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unsound: bool,
 }
@@ -66,6 +71,7 @@ impl Row {
                     distance: hit.distance,
                     attack: Some(hit.attack.clone()).filter(|name| !name.is_empty()),
                     region,
+                    idle: strike.rounds.is_empty(),
                     unsound: violations.contains(&(metric, strike.eps)),
                 });
             }
@@ -73,14 +79,17 @@ impl Row {
         Ok(rows)
     }
 
-    /// Whether there is a certificate that an attack could beat: one of 0, or of 1 where lower is better,
-    /// it cannot.
+    /// Whether there was a certificate that an attack could beat, and an attack: one of 0, or of 1 where
+    /// lower is better, it cannot.
     pub fn is_at_stake(&self) -> bool {
         let says = |certified: f64| match self.metric.higher_is_better() {
             true => certified > 0.0,
             false => certified < 1.0,
         };
-        self.eps.get() > 0.0 && self.attacked.is_some() && self.certified.is_some_and(says)
+        self.eps.get() > 0.0
+            && !self.idle
+            && self.attacked.is_some()
+            && self.certified.is_some_and(says)
     }
 }
 

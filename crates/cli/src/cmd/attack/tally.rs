@@ -9,7 +9,7 @@ use certiseg_net::compare::{median, tightness};
 use serde::Deserialize;
 
 use super::row::{Row, Sought, Struck};
-use crate::fail::UNSOUND;
+use crate::fail::{self, UNSOUND};
 use crate::output::{quoted, table};
 use crate::rows_file::Line;
 use crate::tally::{Tally, budgets};
@@ -127,6 +127,7 @@ impl Attacked {
             }
         }
         if row.unsound {
+            fail::beaten();
             let eps = eps.get();
             self.violations
                 .push(format!("image {image}: {metric} at eps {eps}"));
@@ -195,6 +196,7 @@ impl Attacked {
             search.found.push(row.attacked);
         }
         if row.unsound {
+            fail::beaten();
             self.violations
                 .push(format!("image {}: {}", row.image, row.goal));
         }
@@ -274,7 +276,8 @@ impl Attacked {
     fn gaps(&self) -> Option<String> {
         let header = [
             "eps",
-            "images",
+            // one per image and criterion
+            "plans",
             "gradients/certified",
             "shared/gradients",
             "realised/planned",
@@ -371,10 +374,12 @@ impl Tally for Attacked {
             let tested = self.images.values().filter(|&&at_stake| at_stake).count();
             match (tested, self.images.len() - tested) {
                 (0, 0) => {}
-                (0, idle) => say!("nothing was tested: nothing is certified of the {idle} images"),
+                (0, idle) => say!(
+                    "nothing was tested: nothing is certified of the {idle} images, or nothing of them attacked"
+                ),
                 (_, 0) => say!("sound: {LAW} on {tested}/{tested} images"),
                 (_, idle) => say!(
-                    "sound: {LAW} on {tested}/{tested} images; {idle} more had nothing certified to attack"
+                    "sound: {LAW} on {tested}/{tested} images; {idle} more had nothing certified, or nothing to attack"
                 ),
             }
             return ExitCode::SUCCESS;
@@ -439,11 +444,12 @@ mod tests {
         let mut undefined = row("b", "");
         (undefined.clean, undefined.certified, undefined.attacked) = (None, None, None);
         tally.row(&undefined);
+        tally.row(&row("d", r#","idle":true"#));
         assert!(tally.images.values().all(|at_stake| !at_stake));
         tally.row(&row("c", ""));
         tally.row(&vacuous);
         let tested = tally.images.values().filter(|&&at_stake| at_stake);
-        assert_eq!((tested.count(), tally.images.len()), (1, 3));
+        assert_eq!((tested.count(), tally.images.len()), (1, 4));
     }
 
     #[test]
