@@ -1,0 +1,37 @@
+//! What can be wrong with rows.
+
+/// Errors of this crate.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A line that cannot be read.
+    #[error("line {line} of {run} is no row of this version: {source}")]
+    Row {
+        /// Name of the run.
+        run: String,
+        /// From 1.
+        line: usize,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// Rows of another format.
+    #[error("{run} has rows of format {got}, expected {expected}; use the version that wrote them")]
+    Format {
+        /// Name of the run.
+        run: String,
+        /// Of its head.
+        got: u32,
+        /// Known here.
+        expected: u32,
+    },
+    /// What was asked for needs other rows.
+    #[error("{what} needs {needed}")]
+    Missing {
+        /// A figure, a table, a part of a page.
+        what: String,
+        /// Rows, and how they are made.
+        needed: String,
+    },
+}
+
+/// Results of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,12 @@
+//! The window: what people see of rows. Texts and arrays in; pages, figures and tables out.
+//!
+//! Nothing here is a certificate. A number that is shown is one of a row, or a mean of those by a function of the
+//! judge, and is cut to its digits on the side on which its row errs: certified values down, those of false
+//! decisions up, what attacks found to the nearest. Files, clocks and networks are the caller's.
+
+mod error;
+pub mod number;
+pub mod run;
+
+pub use error::{Error, Result};
+pub use run::Run;
