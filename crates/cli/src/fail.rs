@@ -7,6 +7,8 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// All went well.
+const DONE: u8 = 0;
 /// A stated requirement failed.
 pub const REQUIREMENT: u8 = 1;
 /// Wrong use, bad input, failed output.
@@ -22,6 +24,22 @@ static BEATEN: AtomicBool = AtomicBool::new(false);
 /// An attack beat a certificate: no error behind that hides it.
 pub fn beaten() {
     BEATEN.store(true, Ordering::SeqCst);
+}
+
+/// This exit code, unless a certificate was beaten, which is then said.
+pub fn unless_beaten(code: u8) -> u8 {
+    let beaten = BEATEN.load(Ordering::SeqCst);
+    if beaten {
+        say!("UNSOUND: an attack beat a certificate before this ended");
+    }
+    either(beaten, code)
+}
+
+fn either(beaten: bool, code: u8) -> u8 {
+    match beaten {
+        true => UNSOUND,
+        false => code,
+    }
 }
 
 /// A mistake in how the program was called, with the way out.
@@ -59,14 +77,7 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
             say!("\nhint: {hint}");
         }
     }
-    if BEATEN.load(Ordering::SeqCst) {
-        say!("UNSOUND: an attack beat a certificate before this ended");
-        return ExitCode::from(UNSOUND);
-    }
-    match closed {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(BAD_INPUT),
-    }
+    ExitCode::from(unless_beaten(if closed { DONE } else { BAD_INPUT }))
 }
 
 /// Whether the reader of an output went away.
@@ -99,4 +110,17 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         let net = || cause.downcast_ref::<certiseg_net::Error>()?.hint();
         usage.or_else(net)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_hides_a_beaten_certificate() {
+        for code in [DONE, BAD_INPUT, STOPPED] {
+            assert_eq!(either(true, code), UNSOUND);
+            assert_eq!(either(false, code), code);
+        }
+    }
 }

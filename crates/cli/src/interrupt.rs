@@ -1,11 +1,12 @@
-//! Ctrl-C: the first asks the work to stop at its next step, the second ends the program at once.
+//! Ctrl-C: the first asks the work to stop at its next step, the second ends the program at once, with what is known
+//! by then of beaten certificates.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::fail::STOPPED;
+use crate::fail::{STOPPED, unless_beaten};
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
@@ -21,7 +22,9 @@ pub fn listen() -> Result<()> {
             STOP.store(true, Ordering::SeqCst);
             say!("stopping at the next step; Ctrl-C once more ends at once");
         }
-        Some(at) if at.elapsed() >= ONE_WISH => std::process::exit(i32::from(STOPPED)),
+        Some(at) if at.elapsed() >= ONE_WISH => {
+            std::process::exit(i32::from(unless_beaten(STOPPED)))
+        }
         Some(_) => {}
     })?;
     Ok(())

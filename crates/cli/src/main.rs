@@ -7,6 +7,7 @@ macro_rules! say {
     };
 }
 
+mod budgets;
 mod cmd;
 mod conventions;
 mod device;

@@ -115,6 +115,7 @@ fn what_is_saved_has_the_figures_that_were_told() {
     }
     let alone = alone.to_str().unwrap();
     refused("0.001,0.002", alone, "distance of a saved picture is");
+    refused("0.001,0.002", alone, "that it was made within");
     refused("0.5,0.1", alone, "rising budgets");
     let output = certiseg(&[&base[..], &["--save", saved]].concat());
     assert_eq!(output.status.code(), Some(2), "the folder is not empty");
@@ -236,6 +237,7 @@ fn what_would_be_nowhere_is_refused() {
         (&["--until", "accuracy<=0", "--norm", "inf"][..], "--until"),
         (&["--parts", "--criterion", "vanish:0"][..], "--parts and"),
         (&["--parts", "--evaluate", "saved"][..], "cannot be used"),
+        (&["--eps", "2/255"][..], "write 0.00784313725490196 for"),
     ] {
         let output = certiseg(&[&base[..], more].concat());
         assert_eq!(output.status.code(), Some(2), "{more:?}");
@@ -271,4 +273,19 @@ fn a_beaten_certificate_is_told_though_nobody_reads_the_tables() {
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(3), "{words}");
     assert!(words.contains("UNSOUND"), "{words}");
+
+    // gone on with where nothing is left to do: the pictures are shown to whoever has none
+    let saved = dir.path().join("saved");
+    fs::create_dir(&saved).unwrap();
+    fs::write(saved.join("0.npz"), "").unwrap();
+    let saved = saved.to_str().unwrap();
+    let resume = ["--steps", "1", "--out", out, "--resume"];
+    for (save, hinted) in [(&[][..], true), (&["--save", saved][..], false)] {
+        let output = certiseg(&[&run[..], &resume, save].concat());
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(3), "{words}");
+        assert!(words.contains("please report this"), "{words}");
+        let hint = words.contains("again with --save DIR and the same seed, --seed 0");
+        assert_eq!(hint, hinted, "{words}");
+    }
 }

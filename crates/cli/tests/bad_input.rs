@@ -178,6 +178,7 @@ fn logits() {
         ("NaN", "NaN"),
         ("", "empty"),
         ("0.1,,0.2", "no budget"),
+        ("8/255", "write 0.03137254901960784 for 8/255"),
         ("a", "a"),
     ] {
         certify(&["--lipschitz", "1", &format!("--eps={eps}")], &[words]);

@@ -236,6 +236,10 @@ fn wrong_moves() {
     wrong(&["--sigma", "0.1", "--n0", "0"], &["1 to 255"]);
     wrong(&["--sigma", "0.1", "--alpha", "0"], &["alpha"]);
     wrong(&["--sigma", "0.1", "--eps", "-1"], &["eps"]);
+    wrong(
+        &["--sigma", "0.1", "--eps", "0.1,8/255"],
+        &["write 0.03137254901960784 for 8/255"],
+    );
     wrong(&["--sigma", "0.1", "--format", "csv"], &["CSV"]);
     let images = data.join("images");
     wrong(

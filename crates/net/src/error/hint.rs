@@ -6,6 +6,9 @@ impl Error {
     /// What the user can do about it, a sentence without a full stop, where there is more to say than the message says.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
+            Error::Setting { field, .. } if field == "distance of a saved picture" => "give the --eps and --norm that it was made within; where rounding or float16 moved it, save it as float32 after moving it back: clean + (attacked - clean) * 0.999999 * eps / distance".into(),
+            Error::Setting { field, expected, .. } if field == "saved picture" && expected.starts_with("a number") => "clip it to [0, 1] before it is saved".into(),
+            Error::Setting { field, .. } if field == "saved picture" => "give the --region that it was made in, or none".into(),
             Error::MissingFolder { looked, .. } if looked.iter().any(|path| path.ends_with("SegmentationClassContext")) => "Pascal Context comes as one annotation file: write its masks with the Detail API, as PNGs of 0 (void) to 59, into that folder".into(),
             Error::MissingFolder { layout: "ShapeNet part", .. } => "give the folder whose name ends in v0_normal, or the one above".into(),
             Error::MissingFolder { .. } => "give the folder that holds it, or another layout; certiseg data info DIR says which fits".into(),
@@ -118,6 +121,18 @@ mod tests {
                     looked: vec!["d/JPEGImages".into()],
                 },
                 "another layout",
+            ),
+            (
+                Error::setting("distance of a saved picture", "0.3", "at most 0.2"),
+                "the --eps and --norm that it was made within",
+            ),
+            (
+                Error::setting("saved picture", "1.5", "a number in [0, 1]"),
+                "clip",
+            ),
+            (
+                Error::setting("saved picture", "changed", "unchanged there"),
+                "--region",
             ),
         ];
         for (error, expected) in cases {

@@ -18,8 +18,9 @@ use serde::Serialize;
 pub use self::row::Row;
 use self::row::{Sought, Struck};
 pub use self::tally::Attacked;
-use super::certify::{parse_eps, without_repeats};
-use crate::fail::Usage;
+use super::certify::without_repeats;
+use crate::budgets::parse_eps;
+use crate::fail::{self, UNSOUND, Usage};
 use crate::interrupt;
 use crate::maps::Maps;
 use crate::output::head;
@@ -215,13 +216,19 @@ impl Attack {
         while let Some(sample) = pictures.next()? {
             if interrupt::asked() {
                 progress.finish();
-                return Ok(run.stopped());
+                return Ok(self.verdict(run.stopped()));
             }
             let saved = self.save.as_deref();
             let saved = saved.map(|dir| Maps::place(dir, &sample.id, run.redoes(), "--save"));
             let saved = saved.transpose()?;
             let seen = self.seen(&arena, &sample, &assault);
             let seen = seen.with_context(|| format!("image {}", sample.id))?;
+            for (metric, eps) in seen.violations(&self.metrics) {
+                beaten(
+                    &mut run,
+                    &format!("image {}: {metric} at eps {eps}", sample.id),
+                );
+            }
             let rows = Row::of(&sample.id, self.norm, &self.metrics, &seen, inside)?;
             rows.iter().try_for_each(|row| run.push(row))?;
             let rows = Struck::of(&sample.id, &seen, self.parts)?;
@@ -232,16 +239,10 @@ impl Attack {
                 let quest = quest.with_context(|| format!("image {}", sample.id))?;
                 if let Some(quest) = quest {
                     if quest.is_violated() {
-                        say!("UNSOUND: image {}: {goal}", sample.id);
-                        run.stay();
+                        beaten(&mut run, &format!("image {}: {goal}", sample.id));
                     }
                     run.push(&Sought::of(&sample.id, goal, &first.name, &quest))?;
                 }
-            }
-            // at once: the verdict comes behind the last image, if that is ever reached
-            for (metric, eps) in seen.violations(&self.metrics) {
-                say!("UNSOUND: image {}: {metric} at eps {eps}", sample.id);
-                run.stay();
             }
             // rows first: a run that goes on redoes the last image that has some
             run.image()?;
@@ -254,7 +255,19 @@ impl Attack {
             progress.set(run.done(), "");
         }
         progress.finish();
-        run.finish::<Row>(&[])
+        Ok(self.verdict(run.finish::<Row>(&[])?))
+    }
+
+    /// As it is, with the way to the pictures of a certificate that was beaten, where nothing has them.
+    fn verdict(&self, verdict: ExitCode) -> ExitCode {
+        let kept = self.save.is_some() || self.evaluate.is_some();
+        if verdict == ExitCode::from(UNSOUND) && !kept {
+            say!(
+                "hint: the pictures were not saved: run again with --save DIR and the same seed, --seed {}",
+                self.seed
+            );
+        }
+        verdict
     }
 
     /// An error where something was asked for that would be nowhere.
@@ -294,6 +307,13 @@ impl Attack {
         let budgets = (assault.norm, &assault.eps[..]);
         Ok(arena.compare_saved(sample, metrics, criteria, budgets, &saved)?)
     }
+}
+
+/// Says at once that a certificate was beaten: the verdict comes behind the last image, if that is ever reached.
+fn beaten(run: &mut Run, what: &str) {
+    say!("UNSOUND: {what}");
+    fail::beaten();
+    run.stay();
 }
 
 /// Label, prediction, worst case of the certificate and attacked pixels, side by side.

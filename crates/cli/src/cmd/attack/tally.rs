@@ -344,7 +344,7 @@ impl Tally for Attacked {
     }
 
     fn csv_header(&self) -> String {
-        "image,metric,norm,eps,clean,certified,attacked,distance,attack,unsound".into()
+        "image,metric,norm,eps,clean,certified,attacked,distance,attack,unsound,region,idle".into()
     }
 
     fn csv(&self, line: &Line) -> Result<Option<String>> {
@@ -364,6 +364,9 @@ impl Tally for Attacked {
             row.distance.to_string(),
             row.attack.unwrap_or_default(),
             row.unsound.to_string(),
+            row.region
+                .map_or(String::new(), |pixels| pixels.to_string()),
+            row.idle.to_string(),
         ];
         Ok(Some(values.join(",")))
     }
@@ -433,6 +436,23 @@ mod tests {
         assert_eq!(tally.images.len(), 2);
         assert_eq!(tally.violations, ["image b: accuracy at eps 0.1"]);
         assert!(tally.table().contains("0.2500"));
+    }
+
+    #[test]
+    fn comma_separated_values_tell_of_regions_and_of_images_without_an_attack() {
+        let tally = Attacked::of(&[Metric::Accuracy], &[0.1]);
+        let header = tally.csv_header();
+        let of = |extra: &str| {
+            let text = serde_json::to_string(&row("a", extra)).unwrap();
+            let values = tally.csv(&Line::new(text).unwrap()).unwrap().unwrap();
+            let pairs = header.split(',').zip(values.split(','));
+            let told: BTreeMap<_, _> = pairs.map(|(a, b)| (a.to_owned(), b.to_owned())).collect();
+            assert_eq!(told.len(), values.split(',').count());
+            ["unsound", "region", "idle"].map(|name| told[name].clone())
+        };
+        assert_eq!(of(""), ["false", "", "false"]);
+        assert_eq!(of(r#","region":224"#), ["false", "224", "false"]);
+        assert_eq!(of(r#","idle":true"#), ["false", "", "true"]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use self::source::Source;
 pub use self::tally::Certified;
+use crate::budgets::parse_eps;
 use crate::conventions::{ConventionArgs, word};
 use crate::fail::Usage;
 use crate::interrupt;
@@ -357,17 +358,4 @@ fn asked(goals: &[Goal], metric: Metric) -> impl Iterator<Item = &Goal> {
 /// Adds an image to all pools.
 fn add(pools: &mut [Pool], margins: &Margins) -> certiseg_cert::Result<()> {
     pools.iter_mut().try_for_each(|pool| pool.add(margins))
-}
-
-/// Reads `0.05,0.1`.
-pub fn parse_eps(text: &str) -> Result<Vec<f64>> {
-    let hint = "give comma-separated numbers of at least 0, for example --eps 0.05,0.1";
-    if text.trim().is_empty() {
-        return Err(Usage::error("the list of budgets is empty", hint));
-    }
-    let number = |word: &str| {
-        let value = word.trim().parse::<f64>().ok().filter(|eps| *eps >= 0.0);
-        value.ok_or_else(|| Usage::error(format!("{word:?} is no budget"), hint))
-    };
-    text.split(',').map(number).collect()
 }

@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use self::row::{Case, ImageRow, Method, Row, Shared, equals, tables};
 use self::side::Side;
+use crate::budgets;
 use crate::cmd::bench::peak_memory;
 use crate::cmd::smooth::CHOOSE;
 use crate::fail::{STOPPED, Usage};
@@ -40,7 +41,7 @@ pub struct Compare {
     #[command(flatten)]
     data: DataArgs,
     /// l2 budgets
-    #[arg(long, value_delimiter = ',', default_values_t = [0.1, 0.17], allow_negative_numbers = true)]
+    #[arg(long, value_delimiter = ',', value_parser = budgets::one, default_values_t = [0.1, 0.17], allow_negative_numbers = true)]
     eps: Vec<f64>,
     /// Deviations of the noise to choose from; eps/sigma fixes tau
     #[arg(
