@@ -1,5 +1,5 @@
-//! Attacks on networks of which everything is known: a linear one, and those of `tests/vectors`. Recorded
-//! logits and steps are in `../shared/vectors/attacks` (said aloud where the files are not there).
+//! Attacks on networks of which everything is known: a linear one, and those of `tests/vectors`, with logits and
+//! steps that others recorded.
 
 mod budget;
 mod laws;

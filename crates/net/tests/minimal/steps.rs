@@ -13,7 +13,7 @@ use certiseg_net::rng::Rng;
 
 use super::ACCURACY;
 use super::toys::Recorder;
-use super::vectors::{EVERY, SIDE, json, network, numbers, pictures, shared, tensor, tolerance};
+use super::vectors::{EVERY, SIDE, json, network, numbers, pictures, tensor, tolerance};
 
 /// Recorded by others, in `trace.json`.
 fn traced() -> Vec<(&'static str, Method)> {
@@ -100,25 +100,17 @@ fn traced_too() -> Vec<(&'static str, Method)> {
     ]
 }
 
-/// The numbers of a change that were recorded at a step, where they were, and how far apart they lie.
-fn saved(file: &str, name: &str) -> Option<(Vec<f32>, usize)> {
-    match file {
-        "trace.json" => Some((shared("trace.safetensors", name)?, 1)),
-        _ => Some((tensor("trace_more.safetensors", name), EVERY)),
-    }
-}
-
 fn length(numbers: impl Iterator<Item = f64>) -> f64 {
     numbers.map(|x| x * x).sum::<f64>().sqrt()
 }
 
 #[test]
 fn every_step_is_that_of_the_public_attack() {
-    compare("trace.json", &traced());
-    compare("trace_more.json", &traced_too());
+    compare("trace.json", "thinned.safetensors", &traced());
+    compare("trace_more.json", "trace_more.safetensors", &traced_too());
 }
 
-fn compare(file: &str, attacks: &[(&str, Method)]) {
+fn compare(file: &str, changes: &str, attacks: &[(&str, Method)]) {
     let trace = json(file);
     let (image, labels) = &pictures()[0];
     let scene = Scene::new(image, labels, [SIDE, SIDE]).unwrap();
@@ -158,12 +150,10 @@ fn compare(file: &str, attacks: &[(&str, Method)]) {
                     continue;
                 }
                 let name = format!("{net}/{name}/step{step}");
-                let Some((expected, every)) = saved(file, &name) else {
-                    continue;
-                };
-                let pairs = change().step_by(every).zip(&expected);
+                let expected = tensor(changes, &name);
+                let pairs = change().step_by(EVERY).zip(&expected);
                 let error = length(pairs.map(|(a, &b)| a - f64::from(b)));
-                assert_eq!(expected.len(), image.len().div_ceil(every));
+                assert_eq!(expected.len(), image.len().div_ceil(EVERY));
                 // the tolerance is that of a length; changes of one length differ in direction besides (2.4 was seen, of
                 // the network without a bound)
                 assert!(

@@ -68,7 +68,8 @@ pub fn tensor(file: &str, name: &str) -> Vec<f32> {
     floats(tensors.tensor(name).unwrap().data())
 }
 
-/// Which numbers of a change `trace_more.safetensors` has: those whose place this divides.
+/// Which numbers of a tensor `thinned.safetensors` has, and of a change `trace_more.safetensors`: those whose
+/// place this divides.
 pub const EVERY: usize = 17;
 
 /// What an error of rounding may grow to over so many steps: absolute, as x + δ is rounded to f32,
@@ -92,19 +93,6 @@ pub fn pictures() -> Vec<(Vec<f32>, Vec<u8>)> {
         .zip(labels.chunks(pixels))
         .map(|(image, labels)| (image.to_vec(), labels.to_vec()))
         .collect()
-}
-
-/// A tensor of f32 of a file in `../shared/vectors/attacks`; `None`, said aloud, without the file.
-pub fn shared(file: &str, tensor: &str) -> Option<Vec<f32>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../../shared/vectors/attacks")
-        .join(file);
-    let Ok(content) = std::fs::read(&path) else {
-        println!("skipped: no {}", path.display());
-        return None;
-    };
-    let tensors = SafeTensors::deserialize(&content).unwrap();
-    Some(floats(tensors.tensor(tensor).unwrap().data()))
 }
 
 fn floats(bytes: &[u8]) -> Vec<f32> {
