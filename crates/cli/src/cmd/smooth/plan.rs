@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 use super::test::{CHOOSE, hinted};
 use crate::fail::Usage;
 use crate::output::{print_line, table};
+use crate::progress::Progress;
 
 /// Flags of the verb.
 #[derive(Args)]
@@ -105,7 +106,11 @@ impl Plan {
                 let hint = "give one, or --eps instead of --tau";
                 return Err(Usage::error("--tau, and several --sigma", hint));
             }
-            return Ok(vec![self.proposal(tau, laws(&self.sigma)?.pop())?]);
+            let law = laws(&self.sigma)?.pop();
+            let progress = Progress::new("plan", 1);
+            let proposal = self.proposal(tau, law);
+            progress.finish();
+            return Ok(vec![proposal?]);
         }
         let eps = self.eps.unwrap_or_default();
         hinted(tau_of(eps, 1.0), hint)?;
@@ -117,7 +122,13 @@ impl Plan {
             let tau = hinted(law.threshold(eps, Promise::ClassOrAbstain), hint)?;
             self.proposal(tau, Some(law))
         };
-        laws.into_iter().map(of).collect()
+        // where --p-ref is near tau each takes seconds
+        let progress = Progress::new("plan", laws.len());
+        let mut count = progress.counter();
+        let laws = laws.into_iter().map(of);
+        let all = laws.inspect(|_| count()).collect();
+        progress.finish();
+        all
     }
 
     fn proposal(&self, tau: f64, law: Option<Law>) -> Result<Proposal> {
