@@ -235,8 +235,8 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "a|smoothed|0.5, 1.0, flipped too|holm|10|100|0.75|0.25|0.168|1|0.700|0.700|0.699|0.201",
-                "b|smoothed|-|count:1|10|100|0.75|0.25|0.168|1|0.600|0.600|-|0.201",
+                "a|smoothed|0.5, 1.0, flipped too|holm|10|100|0.75|0.25|0.168|1|0.699|0.699|0.699|0.201",
+                "b|smoothed|-|count:1|10|100|0.75|0.25|0.168|1|0.599|0.599|-|0.201",
             ]
         );
         let proved = "a, each image: With probability at least 1 - 0.001 over the sampling, for every certified component";
