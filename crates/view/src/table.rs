@@ -19,7 +19,7 @@ use certiseg_cert::Budget;
 
 pub use self::format::{Form, csv, latex, markdown, show};
 pub use self::grid::{Align, Column, Grid, Group, Line};
-pub use self::template::{FIELDS, fill};
+pub use self::template::fill;
 use crate::{Error, Result, Run};
 
 /// What is asked of a table.

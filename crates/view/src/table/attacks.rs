@@ -1,5 +1,7 @@
 //! What attacks found beside what is certified: paper 001, Figure 3, in numbers.
 
+use std::collections::BTreeSet;
+
 use certiseg_cert::{Metric, round_down};
 
 use super::columns::{At, beside, budgets, mean};
@@ -42,13 +44,7 @@ pub fn draw(name: &str, runs: &[Run], ask: &Ask) -> Result<Grid> {
         columns,
     );
     for run in runs {
-        let mut metrics: Vec<Metric> = Vec::new();
-        for row in &run.attacks {
-            if !metrics.contains(&row.metric) {
-                metrics.push(row.metric);
-            }
-        }
-        for metric in metrics {
+        for metric in metrics(run) {
             let of = |(norm, eps): &At| -> Vec<&Attack> {
                 let rows = run.attacks.iter().filter(|row| row.metric == metric);
                 rows.filter(|row| row.norm == *norm && row.eps == *eps)
@@ -69,10 +65,10 @@ pub fn draw(name: &str, runs: &[Run], ask: &Ask) -> Result<Grid> {
 /// Of the rows of one metric and budget, of which there is one.
 fn line(run: &Run, rows: &[&Attack], digits: usize) -> Vec<String> {
     let row = rows[0];
-    let whole = rows
-        .iter()
-        .filter_map(|row| Some([row.clean?, row.certified?, row.attacked?]));
-    let whole: Vec<[f64; 3]> = whole.collect();
+    let values = |row: &Attack| Some([row.clean?, row.certified?, row.attacked?]);
+    let defined = rows.iter().filter(|row| values(row).is_some());
+    let defined: Vec<&Attack> = defined.copied().collect();
+    let whole: Vec<[f64; 3]> = rows.iter().filter_map(|row| values(row)).collect();
     let all = |of: usize| -> Vec<f64> { whole.iter().map(|values| values[of]).collect() };
     let [clean, bound, attacked] = [0, 1, 2].map(all);
     let at_stake = rows.iter().filter(|row| row.is_at_stake());
@@ -96,7 +92,7 @@ fn line(run: &Run, rows: &[&Attack], digits: usize) -> Vec<String> {
             0 => NONE.into(),
             all => format!("{held}/{all}"),
         },
-        most(rows),
+        most(&defined),
     ]
 }
 
@@ -124,6 +120,31 @@ fn most(rows: &[&Attack]) -> String {
     })
 }
 
+/// Metrics that are undefined on some images: on how many, of how many.
+fn undefined(run: &Run) -> Vec<(Metric, usize, usize)> {
+    let of = |metric: Metric| {
+        let rows = || run.attacks.iter().filter(|row| row.metric == metric);
+        let names = |row: &Attack| row.image.clone();
+        let all: BTreeSet<String> = rows().map(names).collect();
+        let lost = rows().filter(|row| row.clean.is_none());
+        let lost: BTreeSet<String> = lost.map(names).collect();
+        (metric, lost.len(), all.len())
+    };
+    let all = metrics(run).into_iter().map(of);
+    all.filter(|(_, lost, _)| *lost > 0).collect()
+}
+
+/// Metrics of a run, in their order.
+fn metrics(run: &Run) -> Vec<Metric> {
+    let mut metrics = Vec::new();
+    for row in &run.attacks {
+        if !metrics.contains(&row.metric) {
+            metrics.push(row.metric);
+        }
+    }
+    metrics
+}
+
 fn words(grid: &mut Grid, runs: &[Run]) {
     for run in runs {
         let beaten = run.attacks.iter().filter(|row| row.unsound);
@@ -135,20 +156,19 @@ fn words(grid: &mut Grid, runs: &[Run]) {
                 beaten.join(", ")
             ));
         }
-        let of = |count: usize| format!("{} of {} rows", count, run.attacks.len());
-        let count = |is: fn(&Attack) -> bool| run.attacks.iter().filter(|row| is(row)).count();
-        let undefined = count(|row| row.certified.is_none());
-        if undefined > 0 {
-            let of = of(undefined);
+        for (metric, undefined, all) in undefined(run) {
             grid.note(format!(
-                "{}: undefined on {of}, which are in no mean",
+                "{}: {metric} is undefined on {undefined} of {all} images, which are in no mean",
                 run.name
             ));
         }
-        let idle = count(|row| row.idle);
+        let idle = run.attacks.iter().filter(|row| row.idle).count();
         if idle > 0 {
-            let of = of(idle);
-            grid.note(format!("{}: nothing was attacked in {of}", run.name));
+            grid.note(format!(
+                "{}: no attack ran for {idle} of {} rows, of which nothing is certified or nothing counts",
+                run.name,
+                run.attacks.len()
+            ));
         }
         if run.attacks.iter().any(|row| row.region.is_some()) {
             grid.note(format!(
@@ -194,9 +214,9 @@ mod tests {
         let (cells, notes) = cells(&rows);
         assert_eq!(
             cells,
-            "r accuracy 0.1 l2 3 1.000 0.750 0.499 49 % 3/3 pgd (2/4)"
+            "r accuracy 0.1 l2 3 1.000 0.750 0.499 49 % 3/3 pgd (2/3)"
         );
-        let undefined = "r: undefined on 1 of 4 rows, which are in no mean";
+        let undefined = "r: accuracy is undefined on 1 of 4 images, which are in no mean";
         assert_eq!(notes[0], undefined);
     }
 
@@ -211,7 +231,7 @@ mod tests {
         let (cells, notes) = cells(&rows);
         assert!(cells.contains(" 1/2 "), "{cells}");
         assert!(notes[0].starts_with("UNSOUND: r: an attack beat a certificate on a;"));
-        assert_eq!(notes[1], "r: nothing was attacked in 1 of 4 rows");
+        assert!(notes[1].starts_with("r: no attack ran for 1 of 4 rows"));
     }
 
     #[test]

@@ -78,12 +78,14 @@ pub fn beside(grid: &mut Grid, runs: &[Run]) {
     let Some((first, rest)) = runs.split_first() else {
         return;
     };
-    let differ = |what: fn(&Run) -> Option<String>| -> Vec<&str> {
+    // what a run does not say is not another
+    let differ = |what: &dyn Fn(&Run) -> Option<String>| -> Vec<&str> {
         let known = what(first);
-        let others = rest.iter().filter(|run| what(run) != known);
+        let other = |run: &&Run| known.is_some() && what(run).is_some_and(|it| Some(it) != known);
+        let others = rest.iter().filter(other);
         others.map(|run| run.name.as_str()).collect()
     };
-    let others = differ(|run| setting(run, "data_hash"));
+    let others = differ(&|run| setting(run, "data_hash"));
     if !others.is_empty() {
         grid.note(format!(
             "not the same pictures as {}: {}",
@@ -91,7 +93,10 @@ pub fn beside(grid: &mut Grid, runs: &[Run]) {
             others.join(", ")
         ));
     }
-    let others = differ(|run| run.head.unit.clone().or_else(|| setting(run, "size")));
+    let mut others = differ(&|run| run.head.unit.clone());
+    others.extend(differ(&|run| setting(run, "size")));
+    others.sort_unstable();
+    others.dedup();
     if !others.is_empty() {
         grid.note(format!(
             "not the size or unit of {}, so equal eps are not equally hard: {}",
@@ -153,14 +158,15 @@ mod tests {
             run(
                 name,
                 "certify",
-                &format!(r#""data_hash":"{data}","size":{size}"#),
+                &format!(r#""data_hash":{data},"size":{size}"#),
                 &[],
             )
             .shard(shard)
         };
         let mut grid = Grid::new("t", "", Vec::new());
         let a = head("a", "1", "[8,8]", "");
-        beside(&mut grid, &[a, head("b", "1", "[8,8]", "")]);
+        let silent = head("c", "null", "null", "");
+        beside(&mut grid, &[a, head("b", "1", "[8,8]", ""), silent]);
         assert!(grid.notes.is_empty(), "{:?}", grid.notes);
         let a = head("a", "1", "[8,8]", "");
         beside(

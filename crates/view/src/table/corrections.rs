@@ -98,7 +98,7 @@ fn line([run, twin]: [&Run; 2], [other, holm]: [&Smoothed; 2], digits: usize) ->
 fn signed(difference: f64, digits: usize) -> String {
     let text = format!("{difference:.digits$}");
     match text.parse::<f64>() {
-        Ok(shown) if shown == 0.0 => text.trim_start_matches('-').into(),
+        Ok(0.0) => text.trim_start_matches('-').into(),
         Ok(shown) if shown > 0.0 => format!("+{text}"),
         _ => text,
     }

@@ -32,8 +32,9 @@ fn terminal(grid: &Grid) -> String {
     let columns = grid.columns.iter().enumerate();
     let mut widths: Vec<usize> = columns
         .map(|(at, column)| {
-            let cells = grid.lines.iter().map(|line| plain(&line.cells[at]).width());
-            cells.fold(column.title.width(), usize::max)
+            let cells = grid.lines.iter().flat_map(|line| wrapped(&line.cells[at]));
+            let widths = cells.map(|cell| cell.width());
+            widths.fold(column.title.width(), usize::max)
         })
         .collect();
     let groups = grid.groups();
@@ -71,8 +72,12 @@ fn terminal(grid: &Grid) -> String {
     let rules: Vec<_> = widths.iter().map(rule).collect();
     push_line(&mut text, &rules);
     for line in &grid.lines {
-        let cells = line.cells.iter().map(|cell| plain(cell)).collect();
-        push_line(&mut text, &padded(cells));
+        let cells: Vec<_> = line.cells.iter().map(|cell| wrapped(cell)).collect();
+        let height = cells.iter().map(Vec::len).max().unwrap_or(0);
+        for at in 0..height {
+            let part = |parts: &Vec<String>| parts.get(at).cloned().unwrap_or_default();
+            push_line(&mut text, &padded(cells.iter().map(part).collect()));
+        }
     }
     let notes = grid.notes.iter().map(|note| format!("- {}\n", plain(note)));
     let notes: String = notes.collect();
@@ -100,6 +105,25 @@ fn heading(title: &str, room: usize) -> String {
 fn spanned(widths: &[usize]) -> usize {
     widths.iter().sum::<usize>() + GAP.len() * (widths.len() - 1)
 }
+
+/// A cell in lines of at most [`WIDEST`], as far as there are spaces to break it at; one line at least.
+fn wrapped(cell: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in plain(cell).split(' ') {
+        match lines.last_mut() {
+            Some(last) if last.is_empty() => last.push_str(word),
+            Some(last) if last.width() + 1 + word.width() <= WIDEST => {
+                last.push(' ');
+                last.push_str(word);
+            }
+            _ => lines.push(word.into()),
+        }
+    }
+    lines
+}
+
+/// Columns of a terminal that a cell may take.
+const WIDEST: usize = 36;
 
 /// Between two columns.
 const GAP: &str = "  ";
@@ -350,6 +374,16 @@ a_b|c,0.9,
         );
         assert_eq!(csv("a\nb"), "\"a\nb\"");
         assert_eq!(csv("a b"), "a b");
+    }
+
+    #[test]
+    fn long_cells_are_broken_at_spaces() {
+        let long = "x".repeat(WIDEST + 1);
+        assert_eq!(wrapped(&long), [long.as_str()]);
+        let words = format!("{} b", "a".repeat(WIDEST - 1));
+        assert_eq!(wrapped(&words), ["a".repeat(WIDEST - 1), "b".into()]);
+        assert_eq!(wrapped("a b"), ["a b"]);
+        assert_eq!(wrapped(""), [""]);
     }
 
     #[test]

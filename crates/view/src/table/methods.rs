@@ -118,21 +118,35 @@ fn words(grid: &mut Grid, runs: &[Run], eps: &[f64], digits: usize) {
     }
     grid.note("certified and right: share of the pixels, abstentions counted as wrong, mean over images, rounded down; band: the mean of images of their kind is within this, with probability 0.95, rounded up");
     for run in runs {
-        for equal in run.equal.iter().filter(|equal| eps.contains(&equal.eps)) {
-            let times = nearest(equal.ratio, 1);
-            let reached = match equal.n {
-                Some(n) => format!("with n = {n}, in {times} times the time"),
-                None => "with none of the n tried".into(),
-            };
-            grid.note(format!(
-                "{}: {} of the {} certifies as much as the bound at eps {} ({}) {reached}",
-                run.name,
-                title(&equal.method),
-                equal.network,
-                equal.eps,
-                round_down(equal.lipschitz, digits),
-            ));
+        for eps in eps {
+            equals(grid, run, *eps, digits);
         }
+    }
+}
+
+/// How many samples certify as much as the bound.
+fn equals(grid: &mut Grid, run: &Run, eps: f64, digits: usize) {
+    let mut never = Vec::new();
+    let mut bound = None;
+    for equal in run.equal.iter().filter(|equal| equal.eps == eps) {
+        let who = format!("{} ({})", title(&equal.method), equal.network);
+        let much = round_down(equal.lipschitz, digits);
+        match equal.n {
+            Some(n) => grid.note(format!(
+                "{}: {who} certifies as much as the bound at eps {eps} ({much}) with n = {n}, in {} times the time",
+                run.name,
+                nearest(equal.ratio, 1)
+            )),
+            None => never.push(who),
+        }
+        bound = Some(much);
+    }
+    if let Some(much) = bound.filter(|_| !never.is_empty()) {
+        grid.note(format!(
+            "{}: with no n that was tried as much as the bound at eps {eps} ({much}): {}",
+            run.name,
+            never.join("; ")
+        ));
     }
 }
 
@@ -155,6 +169,7 @@ mod tests {
             row("lipschitz", 0.1, "null", 0.5),
             row("holm", 0.1, "100", 20.0),
             r#"{"kind":"compare-equal","network":"model","method":"holm","eps":0.1,"lipschitz":0.81239,"n":300,"crpa":0.82,"ratio":40.0}"#.into(),
+            r#"{"kind":"compare-equal","network":"model","method":"hybrid","eps":0.1,"lipschitz":0.81239,"n":null,"crpa":null,"ratio":null}"#.into(),
         ]
     }
 
@@ -175,12 +190,12 @@ mod tests {
             ]
         );
         assert!(grid.notes[0].starts_with("certain and probable"));
-        let equal = "r: SegCertify, Holm of the model certifies as much as the bound at eps 0.1 (0.812) with n = 300, in 40.0 times the time";
-        assert!(
-            grid.notes.iter().any(|note| note == equal),
-            "{:?}",
-            grid.notes
-        );
+        let equal = "r: SegCertify, Holm (model) certifies as much as the bound at eps 0.1 (0.812) with n = 300, in 40.0 times the time";
+        let never = "r: with no n that was tried as much as the bound at eps 0.1 (0.812): mean logits (model)";
+        for words in [equal, never] {
+            let said = grid.notes.iter().any(|note| note == words);
+            assert!(said, "{words}: {:?}", grid.notes);
+        }
     }
 
     #[test]

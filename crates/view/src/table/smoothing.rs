@@ -99,7 +99,7 @@ struct Kind {
 }
 
 fn draw(name: &str, runs: &[Run], ask: &Ask, kind: Kind) -> Result<Grid> {
-    let right = |title| Column::numbers(title).under("right, if smoothed certified too");
+    let right = |title| Column::numbers(title).under("right");
     let columns = vec![
         Column::words("run"),
         Column::words("what"),
@@ -187,7 +187,7 @@ fn words(grid: &mut Grid, runs: &[Run]) {
     {
         grid.note("where some of the certified may be wrong, they are taken off what is right, and there is no mIoU");
     }
-    grid.note("right: of the pixels or points whose label counts, abstentions counted as wrong, rounded down if smoothed; pooled: of all images together, mean: over images; mIoU: of all images together, abstentions counted as wrong; abstained: mean over images, rounded up");
+    grid.note("right: of the pixels or points whose label counts; if smoothed, certified and right, abstentions counted as wrong, rounded down; pooled: of all images together, mean: over images; mIoU: of all images together, abstentions counted as wrong; abstained: mean over images, rounded up");
     grid.note("rows hold no run times: `certiseg compare` measures them");
     beside(grid, runs);
 }

@@ -7,13 +7,9 @@ use super::format::{csv, latex, markdown};
 use super::grid::Grid;
 use crate::{Error, Result};
 
-/// What a template may name, for help texts.
-pub const FIELDS: &str = "\
-name; caption; columns (group, title, align: left or right); groups (title, span), empty where no column has one; \
-lines (begins, cells); notes. Filters latex, markdown, csv escape a text. What is not there is an error. \
-Files *.html and *.xml are escaped as such";
-
-/// The table by the template `source`, read from `file`.
+/// The table by the template `source`, read from `file`. It may name `name`, `caption`, `columns` (`group`, `title`,
+/// `align`: left or right), `groups` (`title`, `span`; empty where no column has one), `lines` (`begins`, `cells`) and
+/// `notes`; the filters `latex`, `markdown` and `csv` escape a text. What is not there is an error.
 ///
 /// # Errors
 /// [`Error::Template`] with the line.
