@@ -135,15 +135,15 @@ pub const KINDS: [Kind; 9] = [
 pub const LIMITS: [(&str, &str); 5] = [
     (
         "001 Tables 1, 3 and 4, 002 Tables 1, 4, 5 and 8",
-        "the papers' are of Cityscapes and Pascal Context, which may not be passed on: the same tables of data of yours",
+        "the papers' are of Cityscapes and Pascal Context, which come from their owners alone: ours are of the data you have",
     ),
     (
         "001 Table 5",
-        "speed of a training, which is not in rows: `certiseg bench SETTINGS --json`, once with network.kernels=orthogonal and once with unconstrained",
+        "speed of a training, which is in no rows: `certiseg bench SETTINGS --set 'network.kernels=orthogonal'`, and again with unconstrained, measures it",
     ),
     (
         "002 Tables 2, 6 and 7",
-        "ShapeNet may not be passed on: `cloud smooth --shapenet DIR` reads it, `cloud shapes` generates clouds",
+        "the papers' are of ShapeNet, which comes from its owners alone: `cloud smooth --shapenet DIR` reads it, `cloud shapes` generates other clouds",
     ),
     (
         "002 Table 3",
