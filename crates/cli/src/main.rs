@@ -27,6 +27,7 @@ mod region;
 mod rows_file;
 mod run;
 mod run_folder;
+mod runs;
 mod settings;
 mod shard;
 mod source;
@@ -72,6 +73,8 @@ enum Verb {
     Compare(cmd::compare::Compare),
     /// Make one of the rows that `--shard` has spread over processes
     Merge(cmd::merge::Merge),
+    /// Rows as tables, those of the papers among them: for a terminal, Markdown, CSV, LaTeX, by a template
+    Table(cmd::table::Table),
     /// What a model is; its way in and out (ONNX, safetensors, graph files)
     #[command(subcommand)]
     Model(cmd::model::Model),
@@ -102,6 +105,7 @@ fn main() -> ExitCode {
         Verb::Compare(compare) => compare.run(),
         Verb::Merge(merge) => merge.run(),
         Verb::Bench(bench) => bench.run(),
+        Verb::Table(table) => table.run(),
         Verb::Model(model) => model.run(),
         Verb::Data(data) => data.run(),
     };

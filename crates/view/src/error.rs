@@ -31,6 +31,36 @@ pub enum Error {
         /// Rows, and how they are made.
         needed: String,
     },
+    /// No table has this name.
+    #[error("no table is called {got}; there are {known}")]
+    NoTable {
+        /// What was asked for.
+        got: String,
+        /// All names.
+        known: String,
+    },
+    /// Two runs that cannot be told apart.
+    #[error("two runs are called {label}; give each a label of its own: A=PATH B=PATH")]
+    Twice {
+        /// What both are called.
+        label: String,
+    },
+    /// Budgets for a table that has none.
+    #[error("the table {table} has no budgets to choose from; leave --eps out")]
+    NoBudgets {
+        /// The table.
+        table: String,
+    },
+    /// A template that cannot be filled.
+    #[error("{file}, line {line}: {what}")]
+    Template {
+        /// Its name.
+        file: String,
+        /// From 1.
+        line: usize,
+        /// What is wrong there.
+        what: String,
+    },
 }
 
 /// Results of this crate.

@@ -7,6 +7,7 @@
 mod error;
 pub mod number;
 pub mod run;
+pub mod table;
 
 pub use error::{Error, Result};
 pub use run::Run;

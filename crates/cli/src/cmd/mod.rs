@@ -12,4 +12,5 @@ pub mod eval;
 pub mod merge;
 pub mod model;
 pub mod smooth;
+pub mod table;
 pub mod train;
