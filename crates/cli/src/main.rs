@@ -70,6 +70,8 @@ enum Verb {
     Cloud(cmd::cloud::Cloud),
     /// Deterministic and smoothed certificates on the same network and images, with what each costs
     Compare(cmd::compare::Compare),
+    /// A table or figure of the papers: what makes it is run, and the paper's numbers stand beside ours
+    Reproduce(cmd::reproduce::Reproduce),
     /// Make one of the rows that `--shard` has spread over processes
     Merge(cmd::merge::Merge),
     /// What a model is; its way in and out (ONNX, safetensors, graph files)
@@ -100,6 +102,7 @@ fn main() -> ExitCode {
         Verb::Smooth(smooth) => smooth.run(),
         Verb::Cloud(cloud) => cloud.run(),
         Verb::Compare(compare) => compare.run(),
+        Verb::Reproduce(reproduce) => reproduce.run(),
         Verb::Merge(merge) => merge.run(),
         Verb::Bench(bench) => bench.run(),
         Verb::Model(model) => model.run(),
