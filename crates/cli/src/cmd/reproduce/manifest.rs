@@ -156,9 +156,9 @@ pub struct Step {
     pub run: Vec<String>,
     /// The model file that it makes for `{model}`; passed over where `--model` is given.
     pub makes: Option<String>,
-    /// Whether what it printed is a part of the result.
+    /// So many lines of what it printed are a part of the result.
     #[serde(default)]
-    pub show: bool,
+    pub show: usize,
 }
 
 impl Manifest {

@@ -290,11 +290,13 @@ impl Work {
                 end => trouble.push(format!("certiseg {} ended with {end:?}", shown(line))),
             }
         }
-        for step in scale.steps.iter().filter(|step| step.show) {
+        for step in scale.steps.iter().filter(|step| step.show > 0) {
             let log = self.log(&step.name);
             let text = std::fs::read_to_string(&log);
             let text = text.with_context(|| format!("cannot read {}", log.display()))?;
-            print_line(&format!("{}:\n{}", step.name, text.trim_end()))?;
+            for line in text.lines().take(step.show) {
+                print_line(&format!("{}: {line}", step.name))?;
+            }
         }
         let Manifest { of, item, .. } = manifest;
         print_line(&format!(
