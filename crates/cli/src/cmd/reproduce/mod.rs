@@ -287,6 +287,14 @@ impl Work {
             match child::run(line, None)? {
                 End::Done => drawn.extend(file_of(line)),
                 End::Stopped => return Ok(self.stopped("of drawing")),
+                End::Unsound => {
+                    // whatever else is printed, this is the exit code
+                    fail::beaten();
+                    trouble.push(format!(
+                        "certiseg {}: an attack beat a certificate",
+                        shown(line)
+                    ));
+                }
                 end => trouble.push(format!("certiseg {} ended with {end:?}", shown(line))),
             }
         }
