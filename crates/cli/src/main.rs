@@ -71,6 +71,8 @@ enum Verb {
     Cloud(cmd::cloud::Cloud),
     /// Deterministic and smoothed certificates on the same network and images, with what each costs
     Compare(cmd::compare::Compare),
+    /// A table or figure of the papers: what makes it is run, and the paper's numbers stand beside ours
+    Reproduce(cmd::reproduce::Reproduce),
     /// Make one of the rows that `--shard` has spread over processes
     Merge(cmd::merge::Merge),
     /// Rows as tables, those of the papers among them: for a terminal, Markdown, CSV, LaTeX, by a template
@@ -103,6 +105,7 @@ fn main() -> ExitCode {
         Verb::Smooth(smooth) => smooth.run(),
         Verb::Cloud(cloud) => cloud.run(),
         Verb::Compare(compare) => compare.run(),
+        Verb::Reproduce(reproduce) => reproduce.run(),
         Verb::Merge(merge) => merge.run(),
         Verb::Bench(bench) => bench.run(),
         Verb::Table(table) => table.run(),

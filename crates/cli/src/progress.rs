@@ -28,7 +28,8 @@ impl Style {
         let _ = STYLE.set(self);
     }
 
-    fn chosen() -> Self {
+    /// The choice that holds.
+    pub fn chosen() -> Self {
         *STYLE.get().unwrap_or(&Self::Auto)
     }
 }

@@ -11,6 +11,7 @@ pub mod demo;
 pub mod eval;
 pub mod merge;
 pub mod model;
+pub mod reproduce;
 pub mod smooth;
 pub mod table;
 pub mod train;
