@@ -20,6 +20,7 @@ mod maps;
 mod output;
 mod palette;
 mod picture;
+mod pictures;
 mod presets;
 mod progress;
 mod region;

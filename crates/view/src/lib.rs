@@ -6,7 +6,9 @@
 
 mod error;
 pub mod number;
+mod picture;
 pub mod run;
 
 pub use error::{Error, Result};
+pub use picture::{Picture, VOID};
 pub use run::Run;
