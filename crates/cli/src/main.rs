@@ -27,6 +27,7 @@ mod region;
 mod rows_file;
 mod run;
 mod run_folder;
+mod runs;
 mod settings;
 mod shard;
 mod source;
