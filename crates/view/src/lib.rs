@@ -6,9 +6,11 @@
 
 mod error;
 pub mod number;
+pub mod page;
 mod picture;
 pub mod run;
 
 pub use error::{Error, Result};
+pub use page::{Materials, Page};
 pub use picture::{Picture, VOID};
 pub use run::Run;
