@@ -71,6 +71,8 @@ enum Verb {
     Cloud(cmd::cloud::Cloud),
     /// Deterministic and smoothed certificates on the same network and images, with what each costs
     Compare(cmd::compare::Compare),
+    /// One HTML page of runs, which opens without a network: numbers, curves, masks under a budget slider
+    Report(cmd::report::Report),
     /// Make one of the rows that `--shard` has spread over processes
     Merge(cmd::merge::Merge),
     /// What a model is; its way in and out (ONNX, safetensors, graph files)
@@ -101,6 +103,7 @@ fn main() -> ExitCode {
         Verb::Smooth(smooth) => smooth.run(),
         Verb::Cloud(cloud) => cloud.run(),
         Verb::Compare(compare) => compare.run(),
+        Verb::Report(report) => report.run(),
         Verb::Merge(merge) => merge.run(),
         Verb::Bench(bench) => bench.run(),
         Verb::Model(model) => model.run(),

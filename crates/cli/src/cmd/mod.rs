@@ -11,5 +11,6 @@ pub mod demo;
 pub mod eval;
 pub mod merge;
 pub mod model;
+pub mod report;
 pub mod smooth;
 pub mod train;

@@ -337,7 +337,7 @@ fn audit(materials: &Materials) -> Option<AuditPart> {
             layer.name.clone(),
             round_up(layer.norm, 9),
             layer.method.clone(),
-            format!("{:.2}", 1e3 * layer.seconds),
+            nearest(layer.seconds.map(|seconds| 1e3 * seconds), 2),
         ]
     });
     Some(AuditPart {

@@ -58,8 +58,8 @@ pub struct AuditLayer {
     pub norm: f64,
     /// How it was found.
     pub method: String,
-    /// Time that took.
-    pub seconds: f64,
+    /// Time that took, where it was measured.
+    pub seconds: Option<f64>,
 }
 
 /// What `bench --json` prints for a size.

@@ -175,10 +175,10 @@
   }
 
   function paint(canvas, packed, maps, name, at) {
-    const [height, width] = packed.size, zoom = Math.max(1, Math.floor(320 / Math.max(width, height)));
+    const [height, width] = packed.size, zoom = Math.max(1, Math.floor(256 / Math.max(width, height)));
     canvas.width = width * zoom;
     canvas.height = height * zoom;
-    const context = canvas.getContext("2d"), out = context.createImageData(width * zoom, height * zoom);
+    const context = canvas.getContext("2d", { willReadFrequently: true }), out = context.createImageData(width * zoom, height * zoom);
     const levels = maps.levels[name];
     let lost = 0, bad = 0;
     for (let row = 0; row < height; row += 1) {
@@ -258,7 +258,7 @@
     painters.forEach((painter) => painter());
     const note = byId("pictures-note");
     if (note) {
-      note.textContent = `Predicted classes, and the pixels of one optimum of the bound for ${mapped()} at eps ${data.positions[state.at].text}: not an attack that was found, and no attack can take more.`;
+      note.textContent = `Predicted classes, and the pixels of one optimum of the bound for ${mapped()} at eps ${data.positions[state.at].text}: not an attack that was found, and no attack takes more of them.`;
     }
   }
 
