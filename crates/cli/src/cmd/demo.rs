@@ -10,11 +10,11 @@ use certiseg_cert::{
     Budget, CurveRow, Goal, Head, Image, Margins, Method, Metric, Norm, Row, round_up,
 };
 use certiseg_net::attack::{Criterion, Suite};
-use certiseg_net::checkpoint::parse_model;
+use certiseg_net::checkpoint::{parse_model, write_whole};
 use certiseg_net::compare::{Arena, Assault};
 use certiseg_net::data::{Sample, VOID, shapes};
 use certiseg_net::network::Certifier;
-use certiseg_view::page::{Audit, AuditLayer, Materials};
+use certiseg_view::page::{Audit, AuditLayer, Materials, page};
 use clap::Args;
 use image::RgbImage;
 use serde::Serialize;
@@ -176,12 +176,13 @@ impl Demo {
             ..Materials::default()
         };
         materials.pictures = report::named(pictures::read(&self.out.join("maps"))?, &materials);
-        report::write(&materials, &self.out.join(PAGE)).map(drop)
+        let page = page(&materials)?;
+        Ok(write_whole(&self.out.join(PAGE), page.html.as_bytes())?)
     }
 }
 
 /// The rows of attacks, apart from those of certificates as the two verbs would write them.
-fn struck(out: &Path, head: &Head<Settings>) -> Result<Rows> {
+fn struck<S: Serialize>(out: &Path, head: &Head<S>) -> Result<Rows> {
     let mut rows = Rows::create(Format::Table, Some(&out.join(ATTACKS)))?;
     rows.push(head)?;
     Ok(rows)

@@ -47,7 +47,7 @@ impl Report {
 }
 
 /// Writes the page of these materials and says its verdict.
-pub fn write(materials: &Materials, out: &Path) -> Result<ExitCode> {
+fn write(materials: &Materials, out: &Path) -> Result<ExitCode> {
     let page = page(materials)?;
     if let Some(dir) = out.parent().filter(|dir| !dir.as_os_str().is_empty()) {
         make_dir(dir)?;
