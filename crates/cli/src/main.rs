@@ -21,6 +21,7 @@ mod maps;
 mod output;
 mod palette;
 mod picture;
+mod pictures;
 mod presets;
 mod progress;
 mod region;
@@ -73,6 +74,8 @@ enum Verb {
     Compare(cmd::compare::Compare),
     /// A table or figure of the papers: what makes it is run, and the paper's numbers stand beside ours
     Reproduce(cmd::reproduce::Reproduce),
+    /// One HTML page of runs, which opens without a network: numbers, curves, masks under a budget slider
+    Report(cmd::report::Report),
     /// Make one of the rows that `--shard` has spread over processes
     Merge(cmd::merge::Merge),
     /// Rows as tables, those of the papers among them: for a terminal, Markdown, CSV, LaTeX, by a template
@@ -106,6 +109,7 @@ fn main() -> ExitCode {
         Verb::Cloud(cloud) => cloud.run(),
         Verb::Compare(compare) => compare.run(),
         Verb::Reproduce(reproduce) => reproduce.run(),
+        Verb::Report(report) => report.run(),
         Verb::Merge(merge) => merge.run(),
         Verb::Bench(bench) => bench.run(),
         Verb::Table(table) => table.run(),

@@ -390,7 +390,37 @@ fn the_demo_is_sound_and_draws_its_pictures() {
         assert_eq!((picture.width(), picture.height()), (64, 64));
     }
     let rows = fs::read_to_string(out.join("rows.jsonl")).unwrap();
-    assert_eq!(rows.lines().count(), 1 + 12 * (4 * 4 + 3));
+    let of = |rows: &str, kind: &str| {
+        let kind = format!("\"kind\":\"{kind}\"");
+        rows.lines().filter(|row| row.contains(&kind)).count()
+    };
+    assert_eq!(of(&rows, "row"), 12 * (4 * 4 + 3));
+    assert!(of(&rows, "curve") >= 12 * 2);
+    let struck = fs::read_to_string(out.join("attack.jsonl")).unwrap();
+    assert_eq!(
+        (of(&struck, "head"), of(&struck, "attack")),
+        (1, 12 * 4 * 4)
+    );
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("Sound on 12/12 images"));
+    assert!(table.contains("report.html") && out.join("maps/shapes_00011.npz").exists());
+    // the same page of the same files, by the verb; a second demo into the same folder is one
+    let again = out.join("again.html");
+    let mut words = vec!["report"];
+    let paths = [
+        out.join("rows.jsonl"),
+        out.join("attack.jsonl"),
+        out.join("maps"),
+        again.clone(),
+    ];
+    let paths: Vec<_> = paths.iter().map(|path| path.to_str().unwrap()).collect();
+    words.extend([paths[0], paths[1], "--maps", paths[2], "--out", paths[3]]);
+    stdout(&words);
+    assert!(
+        fs::read_to_string(&again)
+            .unwrap()
+            .contains("Sound on 12/12 images")
+    );
 }
 
 #[test]

@@ -61,6 +61,26 @@ pub enum Error {
         /// What is wrong there.
         what: String,
     },
+    /// Runs of different models do not go on one page.
+    #[error("{first} is about model {ours}, {second} about model {theirs}; give a page to each")]
+    Mixed {
+        /// Name of a run.
+        first: String,
+        /// Hash of its model.
+        ours: String,
+        /// Name of another.
+        second: String,
+        /// Hash of that.
+        theirs: String,
+    },
+    /// A picture cannot be packed.
+    #[error("picture {id}: {reason}")]
+    Picture {
+        /// Its name.
+        id: String,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 /// Results of this crate.

@@ -7,8 +7,12 @@
 pub mod beside;
 mod error;
 pub mod number;
+pub mod page;
+mod picture;
 pub mod run;
 pub mod table;
 
 pub use error::{Error, Result};
+pub use page::{Materials, Page};
+pub use picture::{Picture, VOID};
 pub use run::Run;

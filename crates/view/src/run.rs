@@ -3,6 +3,7 @@
 mod attack;
 mod compare;
 mod eval;
+mod time;
 mod toy;
 
 use certiseg_cert::smoothing::{SmoothCurve, SmoothDataset, SmoothRow};
@@ -13,6 +14,7 @@ use serde::de::DeserializeOwned;
 pub use self::attack::{Attack, Blow, Gap, Least, Part, Struck};
 pub use self::compare::{Compared, ComparedImage, Equal};
 pub use self::eval::{Evaluated, Evaluation, Figures};
+pub use self::time::Time;
 pub use self::toy::Toy;
 use crate::{Error, Result};
 
@@ -53,6 +55,8 @@ pub struct Run {
     pub evaluation: Vec<Evaluation>,
     /// Points of paper 002's experiment.
     pub toy: Vec<Toy>,
+    /// Wall times of images.
+    pub times: Vec<Time>,
 }
 
 impl Run {
@@ -97,6 +101,7 @@ impl Run {
                 "eval" => push(&mut run.evaluated, at)?,
                 "evaluation" => push(&mut run.evaluation, at)?,
                 "toy" => push(&mut run.toy, at)?,
+                "time" => push(&mut run.times, at)?,
                 _ => {}
             }
         }
@@ -122,6 +127,7 @@ impl Run {
             evaluated: Vec::new(),
             evaluation: Vec::new(),
             toy: Vec::new(),
+            times: Vec::new(),
         }
     }
 

@@ -6,28 +6,38 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use certiseg_cert::{Budget, Goal, Image, Margins, Method, Metric, Norm, Row, round_up};
+use certiseg_cert::{
+    Budget, CurveRow, Goal, Head, Image, Margins, Method, Metric, Norm, Row, round_up,
+};
 use certiseg_net::attack::{Criterion, Suite};
-use certiseg_net::checkpoint::parse_model;
+use certiseg_net::checkpoint::{parse_model, write_whole};
 use certiseg_net::compare::{Arena, Assault};
 use certiseg_net::data::{Sample, VOID, shapes};
 use certiseg_net::network::Certifier;
+use certiseg_view::page::{Audit, AuditLayer, Materials, page};
 use clap::Args;
 use image::RgbImage;
 use serde::Serialize;
 
-use super::attack;
-use crate::output::{Format, Rows, head, print_line};
-use crate::picture;
+use super::{attack, report};
+use crate::maps::Maps;
+use crate::output::{Format, Rows, head, make_dir, print_line};
 use crate::progress::Progress;
 use crate::tally::Tally;
+use crate::{picture, pictures, runs};
 
 /// The bundled network, made by `make demo-model`.
 const MODEL: &[u8] = include_bytes!("../../assets/demo.safetensors");
+/// Rows of the attacks.
+const ATTACKS: &str = "attack.jsonl";
+/// The page of both.
+const PAGE: &str = "report.html";
 /// Generated pictures that no training saw: the seed of the training set is another.
 const SEED: u64 = 1_000_003;
 const IMAGES: usize = 12;
 const EPS: [f64; 4] = [0.1, 0.25, 0.5, 1.0];
+/// Points of the curves behind the slider of the page.
+const POINTS: usize = 65;
 /// The budget of the worst-case pictures.
 const SHOWN: f64 = 0.5;
 const METRICS: [Metric; 4] = [
@@ -40,7 +50,7 @@ const METRICS: [Metric; 4] = [
 /// Flags of the verb.
 #[derive(Args)]
 pub struct Demo {
-    /// Folder for rows.jsonl and the pictures
+    /// Folder for the rows, the pictures and the page
     #[arg(long, default_value = "certiseg-demo")]
     out: PathBuf,
 }
@@ -92,6 +102,9 @@ impl Demo {
             .eta_source(Certifier::ETA_SOURCE)
             .seed(SEED);
         let mut rows = Rows::open(Format::Table, Some(&self.out), &head)?;
+        let mut strikes = struck(&self.out, &head)?;
+        let maps = self.out.join("maps");
+        make_dir(&maps)?;
         let assault = Assault {
             norm: Norm::L2,
             eps: EPS.to_vec(),
@@ -117,15 +130,33 @@ impl Demo {
             let image = Image::new(seen.logits.grid, &seen.logits.values, labels, Some(VOID))?;
             let margins = arena.margins(&image, &seen.premises)?;
             write_rows(&mut rows, &sample.id, &margins, &goals)?;
-            sheet.push(pictures(&self.out, sample, &margins, size)?);
-            let strikes = attack::Row::of(&sample.id, Norm::L2, &METRICS, &seen, None)?;
-            strikes.iter().for_each(|row| tally.row(row));
+            write_maps(&maps, sample, &margins)?;
+            sheet.push(tiles(&self.out, sample, &margins, size)?);
+            for row in attack::Row::of(&sample.id, Norm::L2, &METRICS, &seen, None)? {
+                strikes.push(&row)?;
+                tally.row(&row);
+            }
             progress.set(index + 1, "");
         }
         progress.finish();
         let overview = self.out.join("overview.png");
         picture::save(&overview, &picture::sheet(&sheet, 2))?;
         rows.finish()?;
+        strikes.finish()?;
+        let layers = audit.layers.iter().map(|layer| AuditLayer {
+            name: layer.name.clone(),
+            norm: layer.norm,
+            method: layer.method.to_string(),
+            seconds: None,
+        });
+        let audit = Audit {
+            lipschitz: audit.lipschitz,
+            height,
+            width,
+            weights: model.network.weights(),
+            layers: layers.collect(),
+        };
+        self.write_page(audit)?;
         print_line(&tally.table())?;
         print_line(&format!(
             "time per image {:.0} ms",
@@ -135,6 +166,38 @@ impl Demo {
         print_line(&closing(&self.out))?;
         Ok(verdict)
     }
+
+    /// The page, of the files as they were written.
+    fn write_page(&self, audit: Audit) -> Result<()> {
+        let rows = ["rows.jsonl", ATTACKS].map(|name| runs::read(&self.out.join(name)));
+        let mut materials = Materials {
+            runs: rows.into_iter().collect::<Result<_>>()?,
+            audit: Some(audit),
+            ..Materials::default()
+        };
+        materials.pictures = report::named(pictures::read(&self.out.join("maps"))?, &materials);
+        let page = page(&materials)?;
+        Ok(write_whole(&self.out.join(PAGE), page.html.as_bytes())?)
+    }
+}
+
+/// The rows of attacks, apart from those of certificates as the two verbs would write them.
+fn struck<S: Serialize>(out: &Path, head: &Head<S>) -> Result<Rows> {
+    let mut rows = Rows::create(Format::Table, Some(&out.join(ATTACKS)))?;
+    rows.push(head)?;
+    Ok(rows)
+}
+
+/// The maps of a picture, over those of an earlier demo.
+fn write_maps(dir: &Path, sample: &Sample, margins: &Margins) -> Result<()> {
+    let mut maps = Maps::new(margins);
+    for metric in METRICS {
+        if let Some(certificate) = metric.certify(margins)? {
+            maps.add(&certificate)?;
+        }
+    }
+    let file = Maps::file(dir, &sample.id);
+    maps.write(&file, Some(&sample.image), sample.mask.as_deref())
 }
 
 fn write_rows(rows: &mut Rows, id: &str, margins: &Margins, goals: &[Goal]) -> Result<()> {
@@ -148,12 +211,15 @@ fn write_rows(rows: &mut Rows, id: &str, margins: &Margins, goals: &[Goal]) -> R
         for goal in goals.iter().filter(|goal| goal.metric == metric) {
             rows.push(&row.clone().budget(certificate, goal)?)?;
         }
+        if let Some(certificate) = certificate {
+            rows.push(&CurveRow::of(id, certificate, POINTS, margins.premises()))?;
+        }
     }
     Ok(())
 }
 
 /// Image, label, prediction, worst case, flip budgets: each a file, together a row of the sheet.
-fn pictures(
+fn tiles(
     out: &Path,
     sample: &Sample,
     margins: &Margins,
@@ -190,11 +256,15 @@ fn pictures(
 fn closing(out: &Path) -> String {
     let out = out.display();
     format!(
-        "\nfiles  {out}/rows.jsonl       certificates, one JSON object per line\n       \
+        "\nfiles  {out}/rows.jsonl       certificates and their curves, one JSON object per line\n       \
+         {out}/{ATTACKS}     what attacks found\n       \
+         {out}/maps/ID.npz      per pixel: class, radius, the eps from which the worst attack takes it\n       \
          {out}/overview.png     per row: image, label, prediction, worst case at eps {SHOWN}, flip budgets\n       \
          {out}/ID_*.png         the same, one by one\n       \
          worst case: red = an attack within the budget may flip it, dark red = wrong already; it is an\n       \
          optimum of the bound, not an attack that was found. flip budgets: dark = falls first\n\n\
-         next   certiseg train --data DIR --out runs/mine     certiseg certify --help"
+         next   certiseg train --data DIR --out runs/mine     certiseg certify --help\n\n\
+         report  {out}/{PAGE}\n        \
+         open it in a browser and move the slider: it shows which pixels an attack could take at each budget"
     )
 }

@@ -12,6 +12,7 @@ pub mod eval;
 pub mod merge;
 pub mod model;
 pub mod reproduce;
+pub mod report;
 pub mod smooth;
 pub mod table;
 pub mod train;

@@ -6,6 +6,7 @@ mod tally;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use certiseg_cert::{
@@ -96,8 +97,22 @@ pub struct Certify {
     /// which the worst attack takes each pixel (none for the means over classes); see the README
     #[arg(long)]
     maps: Option<PathBuf>,
+    /// Rows of the wall time of each image: the passes, and margins and certificates. They differ from run to run
+    #[arg(long)]
+    times: bool,
     #[command(flatten)]
     run: RunArgs,
+}
+
+/// How long an image took.
+#[derive(Serialize)]
+struct Time<'a> {
+    kind: &'static str,
+    image: &'a str,
+    /// Of the passes; 0 for logits of others.
+    pass_seconds: f64,
+    /// Of margins and certificates.
+    certificate_seconds: f64,
 }
 
 /// The settings of a run as its head row tells them.
@@ -212,6 +227,7 @@ impl Certify {
                 progress.finish();
                 return Ok(run.stopped());
             }
+            let start = Instant::now();
             let premises = source.premises(&self, item.eta)?;
             let context = || format!("image {}", item.id);
             let image = Image::new(item.grid, &item.logits, item.labels.as_deref(), Some(VOID));
@@ -240,6 +256,14 @@ impl Certify {
                     maps.add(certificate)?;
                 }
             }
+            if self.times {
+                run.push(&Time {
+                    kind: "time",
+                    image: &item.id,
+                    pass_seconds: item.seconds,
+                    certificate_seconds: start.elapsed().as_secs_f64(),
+                })?;
+            }
             match &self.run.shard {
                 None => add(&mut sums, &margins).with_context(context)?,
                 Some(_) => {
@@ -255,7 +279,8 @@ impl Certify {
             let place = place.map(|dir| Maps::place(dir, &item.id, run.redoes(), "--maps"));
             let place = place.transpose()?;
             run.image()?;
-            place.map_or(Ok(()), |path| maps.write(&path))?;
+            let (photo, labels) = (item.image.as_deref(), item.labels.as_deref());
+            place.map_or(Ok(()), |path| maps.write(&path, photo, labels))?;
             progress.set(run.done(), "");
         }
         let mut dataset = Vec::new();
@@ -284,6 +309,7 @@ impl Certify {
         if *format != Format::Jsonl && out.is_none() {
             let lost = match (self.curve, self.dataset, format) {
                 (Some(_), _, _) => Some("--curve gives rows that are shown nowhere"),
+                _ if self.times => Some("--times gives rows that are shown nowhere"),
                 (None, true, Format::Csv) => {
                     Some("--dataset gives rows that CSV has no columns for")
                 }

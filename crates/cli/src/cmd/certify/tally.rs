@@ -98,8 +98,8 @@ impl Tally for Certified {
                     .take(row)?;
                 self.pooled = true;
             }
-            // curves are drawn, not added up
-            "curve" => {}
+            // curves and times are drawn, not added up
+            "curve" | "time" => {}
             other => anyhow::bail!("certify has no rows of kind {other}"),
         }
         Ok(())

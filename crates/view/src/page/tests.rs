@@ -1,0 +1,184 @@
+//! The document and the page of small rows.
+
+use super::pack::tests::noisy;
+use super::*;
+use crate::Error;
+
+const HEAD: &str = r#"{"kind":"head","format":1,"program":"certiseg","version":"0","settings":{"model":"a/b.safetensors","model_hash":"m","data_hash":"d"},"lipschitz":2.0,"lipschitz_source":"assumed, given by the caller","norm":"2","unit":"pixels","verb":"VERB"}"#;
+
+/// Of a verb.
+pub fn run(verb: &str, rows: &[String]) -> Run {
+    let head = HEAD.replace("VERB", verb);
+    Run::read(verb, &head, rows.iter().map(String::as_str)).unwrap()
+}
+
+fn row(image: &str, metric: &str, eps: f64, value: Option<f64>) -> String {
+    let clean = value.map(|_| 1.0);
+    let undefined = value.is_none();
+    serde_json::json!({
+        "kind": "row", "image": image, "metric": metric, "norm": "2", "clean": clean, "value": value, "eps": eps,
+        "lipschitz": 2.0, "eta": 0.0, "counted": 9, "undefined": undefined,
+    })
+    .to_string()
+}
+
+fn attack(image: &str, eps: f64, certified: f64, attacked: f64) -> String {
+    serde_json::json!({
+        "kind": "attack", "image": image, "metric": "accuracy", "norm": "2", "eps": eps, "clean": 1.0,
+        "certified": certified, "attacked": attacked, "attack": "pgd",
+    })
+    .to_string()
+}
+
+fn curve(image: &str) -> String {
+    serde_json::json!({
+        "kind": "curve", "image": image, "metric": "accuracy", "norm": "2",
+        "eps": [0.0, 0.2, 4.0], "value": [1.0, 0.5, 0.0],
+    })
+    .to_string()
+}
+
+fn materials(runs: Vec<Run>) -> Materials {
+    Materials {
+        runs,
+        ..Materials::default()
+    }
+}
+
+fn certify() -> Run {
+    let rows = [
+        row("a", "accuracy", 0.1, Some(0.99999)),
+        row("b", "accuracy", 0.1, Some(0.3)),
+        curve("a"),
+        curve("b"),
+        row("a", "iou:1", 0.1, None),
+        row("b", "iou:1", 0.1, None),
+    ];
+    run("certify", &rows)
+}
+
+fn document(runs: Vec<Run>) -> Document {
+    build::document(&materials(runs)).unwrap()
+}
+
+#[test]
+fn numbers_are_those_of_the_rows_cut_against_us() {
+    let document = document(vec![certify()]);
+    let accuracy = &document.metrics[0];
+    let at = |eps: f64| {
+        document
+            .positions
+            .iter()
+            .position(|stop| stop.number == eps)
+            .unwrap()
+    };
+    assert_eq!(accuracy.mean[at(0.1)], "0.6499");
+    assert_eq!(document.images[0].values[0][at(0.1)], "0.9999");
+    assert_eq!(accuracy.mean[at(0.0)], "1.0000");
+    assert!(document.positions[at(0.1)].row && !document.positions[at(0.0)].row);
+    assert_eq!(document.start, at(0.1));
+    // between 0.2 and 4 the value of the curve at 4
+    let after = document
+        .positions
+        .iter()
+        .position(|stop| stop.number > 0.2)
+        .unwrap();
+    assert_eq!(accuracy.mean[after], "0.0000");
+    let half = document
+        .thresholds
+        .iter()
+        .position(|text| text == "0.5")
+        .unwrap();
+    assert_eq!(document.images[0].until[0][half], "0.1000");
+    assert_eq!(document.verdict.state, "untested");
+}
+
+#[test]
+fn absent_classes_are_marked() {
+    let document = document(vec![certify()]);
+    let states: Vec<_> = document.classes.iter().map(|class| class.state).collect();
+    assert_eq!(states, ["unknown", "absent"]);
+    assert_eq!(document.metrics[1].undefined, 2);
+    assert_eq!(document.metrics[1].mean[0], "-");
+    assert!(document.images[0].values[1].is_empty());
+}
+
+#[test]
+fn a_beaten_certificate_comes_first() {
+    let sound = attack("a", 0.1, 0.99999, 1.0);
+    let page =
+        |rows: &[String]| super::page(&materials(vec![certify(), run("attack", rows)])).unwrap();
+    let good = page(std::slice::from_ref(&sound));
+    assert_eq!(
+        good.verdict,
+        "Sound on 1/1 images: no attack beat a certificate"
+    );
+    assert!(!good.unsound);
+    // by the row itself, and by that of another run
+    let marked = sound.replace('}', r#","unsound":true}"#);
+    for beaten in [marked, attack("b", 0.1, 0.1, 0.25)] {
+        let bad = page(&[sound.clone(), beaten]);
+        assert!(
+            bad.unsound && bad.verdict.starts_with("UNSOUND on 1/"),
+            "{}",
+            bad.verdict
+        );
+        let body = bad.html.find("<header").unwrap();
+        let first = &bad.html[body..bad.html.find("id=\"controls\"").unwrap()];
+        assert!(first.contains("class=\"verdict unsound\""));
+    }
+}
+
+#[test]
+fn runs_of_several_models_have_no_page() {
+    let head = HEAD.replace("\"m\"", "\"n\"");
+    let other = Run::read("other", &head, []).unwrap();
+    let error = super::page(&materials(vec![certify(), other])).unwrap_err();
+    assert!(
+        matches!(&error, Error::Mixed { theirs, .. } if theirs == "n"),
+        "{error}"
+    );
+    let head = HEAD.replace("\"d\"", "\"e\"");
+    let other = Run::read("other", &head, [attack("b", 0.1, 0.1, 0.2).as_str()]).unwrap();
+    let page = super::page(&materials(vec![certify(), other])).unwrap();
+    assert!(
+        page.warnings[0].contains("other data"),
+        "{:?}",
+        page.warnings
+    );
+    // values of other data say nothing against these certificates
+    assert!(!page.unsound);
+    let error = super::page(&materials(Vec::new())).unwrap_err();
+    assert!(matches!(error, Error::Missing { .. }), "{error}");
+}
+
+#[test]
+fn nothing_in_the_document_ends_the_script() {
+    let evil = "</script><script>alert(1)</script>{{script}}";
+    let rows = [row(evil, "accuracy", 0.1, Some(0.5))];
+    let html = super::page(&materials(vec![run("certify", &rows)]))
+        .unwrap()
+        .html;
+    assert_eq!(html.matches("alert(1)").count(), 1);
+    assert!(!html.contains("<script>alert"));
+    assert_eq!(html.matches("</script>").count(), 2);
+    assert!(!html.contains("http://") && !html.contains("https://"));
+    assert!(html.contains("default-src 'none'"));
+}
+
+#[test]
+fn fifty_pictures_of_256_stay_below_5_mb() {
+    let names: Vec<String> = (0..50).map(|i| format!("picture {i}")).collect();
+    let rows: Vec<String> = names
+        .iter()
+        .flat_map(|name| [row(name, "accuracy", 0.1, Some(0.5)), curve(name)])
+        .collect();
+    let materials = Materials {
+        pictures: names.iter().map(|name| noisy(name, 256)).collect(),
+        ..materials(vec![run("certify", &rows)])
+    };
+    let document = build::document(&materials).unwrap();
+    assert!(document.images.iter().all(|image| image.picture.is_some()));
+    let html = super::page(&materials).unwrap().html;
+    assert!(html.len() < 5_000_000, "{}", html.len());
+}
