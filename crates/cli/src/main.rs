@@ -18,7 +18,6 @@ mod interrupt;
 mod logits;
 mod maps;
 mod output;
-mod palette;
 mod picture;
 mod presets;
 mod progress;

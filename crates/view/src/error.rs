@@ -31,6 +31,23 @@ pub enum Error {
         /// Rows, and how they are made.
         needed: String,
     },
+    /// Runs that do not belong side by side.
+    #[error("{run} is of another {what} than {other}: {got}, expected {expected}")]
+    Mixed {
+        /// Network, size of pictures, norm.
+        what: &'static str,
+        /// Name of the run.
+        run: String,
+        /// Name of the first.
+        other: String,
+        /// Of the run.
+        got: String,
+        /// Of the first.
+        expected: String,
+    },
+    /// A figure could not be written as PDF or PNG.
+    #[error("the drawing cannot be rendered: {0}")]
+    Drawing(String),
 }
 
 /// Results of this crate.

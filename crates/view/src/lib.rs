@@ -5,8 +5,13 @@
 //! decisions up, what attacks found to the nearest. Files, clocks and networks are the caller's.
 
 mod error;
+pub mod figure;
 pub mod number;
+pub mod palette;
+mod picture;
 pub mod run;
 
 pub use error::{Error, Result};
+pub use figure::Figure;
+pub use picture::{Picture, VOID};
 pub use run::Run;

@@ -13,7 +13,7 @@ use image::{RgbImage, imageops};
 use super::place::Place;
 use crate::fail::Usage;
 use crate::output::print_line;
-use crate::palette::{Rgb, class_colour, class_colour_name, mix};
+use certiseg_view::palette::{Rgb, class_colour, class_colour_name, mix};
 use crate::picture::{self, paint};
 
 /// Void is hatched in these.
