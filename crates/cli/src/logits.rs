@@ -61,6 +61,8 @@ impl FileLogits {
                 logits: image.logits,
                 labels: image.labels,
                 eta: image.rounding,
+                image: None,
+                seconds: 0.0,
             }));
         }
         Ok(None)

@@ -19,6 +19,7 @@ mod logits;
 mod maps;
 mod output;
 mod picture;
+mod pictures;
 mod presets;
 mod progress;
 mod region;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use certiseg_cert::{Certificate, Margins};
-use certiseg_net::data::{Map, write_maps};
+use certiseg_net::data::{Map, write_arrays};
 
 use crate::fail::Usage;
 
@@ -56,13 +56,41 @@ impl<'a> Maps<'a> {
         Ok(path)
     }
 
-    /// Writes them there.
-    pub fn write(mut self, path: &Path) -> Result<()> {
+    /// Writes them there; `image` is the picture, (3,H,W), where there is one.
+    pub fn write(mut self, path: &Path, image: Option<&[u8]>, label: Option<&[u8]>) -> Result<()> {
         let grid = self.margins.image().grid();
         let predictions = Map::Bytes(self.margins.predictions().to_vec());
         self.maps.push(("prediction".into(), predictions));
         self.maps
             .push(("radius".into(), Map::Floats(self.margins.radii_f32())));
-        Ok(write_maps(path, &[grid.height, grid.width], &self.maps)?)
+        if let Some(label) = label {
+            self.maps.push(("label".into(), Map::Bytes(label.to_vec())));
+        }
+        let size = [grid.height, grid.width];
+        let coloured = [grid.height, grid.width, 3];
+        let image = image.map(|image| Map::Bytes(channels_last(image)));
+        let maps = self.maps.iter();
+        let mut arrays: Vec<(&str, &[usize], &Map)> = maps
+            .map(|(name, map)| (name.as_str(), &size[..], map))
+            .collect();
+        arrays.extend(image.iter().map(|map| ("image", &coloured[..], map)));
+        Ok(write_arrays(path, &arrays)?)
+    }
+}
+
+/// (3,H,W) as (H,W,3).
+pub fn channels_last(image: &[u8]) -> Vec<u8> {
+    let pixels = image.len() / 3;
+    let pixel = |at: usize| [image[at], image[pixels + at], image[2 * pixels + at]];
+    (0..pixels).flat_map(pixel).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_come_last() {
+        assert_eq!(channels_last(&[1, 2, 3, 4, 5, 6]), [1, 3, 5, 2, 4, 6]);
     }
 }

@@ -252,4 +252,8 @@ pub struct Item {
     pub labels: Option<Vec<u8>>,
     /// Error bound of the logits.
     pub eta: f64,
+    /// (3, H, W), where there is a picture.
+    pub image: Option<Vec<u8>>,
+    /// Wall time of the passes; 0 for logits of others.
+    pub seconds: f64,
 }

@@ -58,7 +58,10 @@ pub fn write_maps(path: &Path, shape: &[usize], maps: &[(String, Map)]) -> Resul
 }
 
 /// The same of arrays that each have a shape.
-pub(super) fn write_arrays(path: &Path, arrays: &[(&str, &[usize], &Map)]) -> Result<()> {
+///
+/// # Errors
+/// [`Error::Write`].
+pub fn write_arrays(path: &Path, arrays: &[(&str, &[usize], &Map)]) -> Result<()> {
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
     let mut pack = || -> zip::result::ZipResult<Vec<u8>> {

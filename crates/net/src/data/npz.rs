@@ -88,8 +88,16 @@ impl Archive {
     /// [`Error::Unreadable`], [`Error::NotNpz`], [`Error::Truncated`], [`Error::ArrayHeader`], [`Error::ArrayType`],
     /// [`Error::FortranOrder`].
     pub(super) fn array(&mut self, name: &'static str) -> Result<Option<Array>> {
+        self.array_as(name, name)
+    }
+
+    /// The array called `entry`, which errors call `name`.
+    ///
+    /// # Errors
+    /// As of [`Self::array`].
+    pub(super) fn array_as(&mut self, entry: &str, name: &'static str) -> Result<Option<Array>> {
         let path = &self.path;
-        let entry = match self.zip.by_name(&format!("{name}.npy")) {
+        let entry = match self.zip.by_name(&format!("{entry}.npy")) {
             Err(ZipError::FileNotFound) => return Ok(None),
             entry => entry.map_err(|error| broken(path, error))?,
         };

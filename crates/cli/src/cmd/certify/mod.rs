@@ -254,7 +254,8 @@ impl Certify {
             let place = place.map(|dir| Maps::place(dir, &item.id, run.redoes(), "--maps"));
             let place = place.transpose()?;
             run.image()?;
-            place.map_or(Ok(()), |path| maps.write(&path))?;
+            let (photo, labels) = (item.image.as_deref(), item.labels.as_deref());
+            place.map_or(Ok(()), |path| maps.write(&path, photo, labels))?;
             progress.set(run.done(), "");
         }
         let mut dataset = Vec::new();

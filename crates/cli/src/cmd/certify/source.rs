@@ -1,5 +1,7 @@
 //! Where the logits to certify come from, and what is vouched for them.
 
+use std::time::Instant;
+
 use anyhow::Result;
 use certiseg_cert::{ClassHead, Image, Margins, Norm, Premises, margins, margins_with_head};
 use certiseg_net::data::read_head;
@@ -69,6 +71,7 @@ impl Source {
                 let Some(sample) = pictures.next()? else {
                     return Ok(None);
                 };
+                let start = Instant::now();
                 let logits = certifier.logits(&sample.image_f32())?;
                 Ok(Some(Item {
                     id: sample.id,
@@ -76,6 +79,8 @@ impl Source {
                     logits: logits.values,
                     labels: sample.mask,
                     eta: logits.eta,
+                    image: Some(sample.image),
+                    seconds: start.elapsed().as_secs_f64(),
                 }))
             }
             Source::File { file, eta, .. } => {

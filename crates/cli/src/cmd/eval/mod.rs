@@ -194,6 +194,8 @@ impl Source {
             id: sample.id,
             labels: sample.mask,
             eta: 0.0,
+            image: None,
+            seconds: 0.0,
         }))
     }
 
