@@ -27,6 +27,7 @@ mod rows_file;
 mod run;
 mod run_folder;
 mod runs;
+mod saved;
 mod settings;
 mod shard;
 mod source;
@@ -70,6 +71,8 @@ enum Verb {
     Cloud(cmd::cloud::Cloud),
     /// Deterministic and smoothed certificates on the same network and images, with what each costs
     Compare(cmd::compare::Compare),
+    /// Draw a figure of rows and maps as SVG, PDF or PNG
+    Figure(cmd::figure::Figure),
     /// Make one of the rows that `--shard` has spread over processes
     Merge(cmd::merge::Merge),
     /// What a model is; its way in and out (ONNX, safetensors, graph files)
@@ -100,6 +103,7 @@ fn main() -> ExitCode {
         Verb::Smooth(smooth) => smooth.run(),
         Verb::Cloud(cloud) => cloud.run(),
         Verb::Compare(compare) => compare.run(),
+        Verb::Figure(figure) => figure.run(),
         Verb::Merge(merge) => merge.run(),
         Verb::Bench(bench) => bench.run(),
         Verb::Model(model) => model.run(),

@@ -9,6 +9,7 @@ pub mod compare;
 pub mod data;
 pub mod demo;
 pub mod eval;
+pub mod figure;
 pub mod merge;
 pub mod model;
 pub mod smooth;
