@@ -19,7 +19,6 @@ mod interrupt;
 mod logits;
 mod maps;
 mod output;
-mod palette;
 mod picture;
 mod pictures;
 mod presets;
@@ -29,6 +28,7 @@ mod rows_file;
 mod run;
 mod run_folder;
 mod runs;
+mod saved;
 mod settings;
 mod shard;
 mod source;
@@ -76,6 +76,8 @@ enum Verb {
     Reproduce(cmd::reproduce::Reproduce),
     /// One HTML page of runs, which opens without a network: numbers, curves, masks under a budget slider
     Report(cmd::report::Report),
+    /// Draw a figure of rows and maps as SVG, PDF or PNG
+    Figure(cmd::figure::Figure),
     /// Make one of the rows that `--shard` has spread over processes
     Merge(cmd::merge::Merge),
     /// Rows as tables, those of the papers among them: for a terminal, Markdown, CSV, LaTeX, by a template
@@ -110,6 +112,7 @@ fn main() -> ExitCode {
         Verb::Compare(compare) => compare.run(),
         Verb::Reproduce(reproduce) => reproduce.run(),
         Verb::Report(report) => report.run(),
+        Verb::Figure(figure) => figure.run(),
         Verb::Merge(merge) => merge.run(),
         Verb::Bench(bench) => bench.run(),
         Verb::Table(table) => table.run(),

@@ -7,7 +7,7 @@ use anyhow::Result;
 use certiseg_net::checkpoint::write_whole;
 use image::{ImageFormat, RgbImage, imageops};
 
-use crate::palette::{Rgb, class_colour};
+use certiseg_view::palette::{Rgb, class_colour};
 
 /// Void pixels, and pixels a map says nothing of.
 const VOID: Rgb = [255, 255, 255];

@@ -63,7 +63,7 @@ pub enum Error {
     },
     /// Runs of different models do not go on one page.
     #[error("{first} is about model {ours}, {second} about model {theirs}; give a page to each")]
-    Mixed {
+    TwoModels {
         /// Name of a run.
         first: String,
         /// Hash of its model.
@@ -81,6 +81,23 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Runs that do not belong side by side.
+    #[error("{run} is of another {what} than {other}: {got}, expected {expected}")]
+    Mixed {
+        /// Network, size of pictures, norm.
+        what: &'static str,
+        /// Name of the run.
+        run: String,
+        /// Name of the first.
+        other: String,
+        /// Of the run.
+        got: String,
+        /// Of the first.
+        expected: String,
+    },
+    /// A figure could not be written as PDF or PNG.
+    #[error("the drawing cannot be rendered: {0}")]
+    Drawing(String),
 }
 
 /// Results of this crate.

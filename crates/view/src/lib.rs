@@ -6,13 +6,16 @@
 
 pub mod beside;
 mod error;
+pub mod figure;
 pub mod number;
 pub mod page;
+pub mod palette;
 mod picture;
 pub mod run;
 pub mod table;
 
 pub use error::{Error, Result};
+pub use figure::Figure;
 pub use page::{Materials, Page};
 pub use picture::{Picture, VOID};
 pub use run::Run;

@@ -41,7 +41,7 @@ impl MapFile {
         self.archive.names()
     }
 
-    /// The array of this name and its shape: bytes, f32 or u32.
+    /// The array of this name and its shape: bytes, u32, f32 or f64.
     ///
     /// # Errors
     /// Those of the archive; [`crate::Error::MissingArray`], [`crate::Error::ArrayType`] of other numbers,
@@ -59,14 +59,15 @@ impl MapFile {
         let number = array.number;
         if !matches!(
             (number.kind, number.bytes),
-            (Kind::Unsigned, 1 | 4) | (Kind::Float, 4)
+            (Kind::Unsigned, 1 | 4) | (Kind::Float, 4 | 8)
         ) {
-            return Err(array.wrong_type("uint8, uint32 or float32"));
+            return Err(array.wrong_type("uint8, uint32, float32 or float64"));
         }
         let bytes = array.take(count)?;
         array.finish()?;
         let chunks = bytes.chunks_exact(number.bytes);
         let map = match (number.kind, number.bytes) {
+            (Kind::Float, 8) => Map::Doubles(chunks.map(|c| number.float(c)).collect()),
             (Kind::Float, _) => Map::Floats(chunks.map(|c| number.float(c) as f32).collect()),
             (_, 1) => Map::Bytes(bytes),
             _ => Map::Places(chunks.map(|c| number.integer(c) as u32).collect()),
@@ -93,7 +94,8 @@ mod tests {
                 Map::Floats(vec![0.1, f32::INFINITY]),
             ),
             ("lose_iou_1", vec![1, 2], Map::Places(vec![0, u32::MAX])),
-            ("other", vec![1], Map::Doubles(vec![1.0])),
+            ("eps", vec![1], Map::Doubles(vec![0.1])),
+            ("other", vec![1], Map::Signed(vec![1])),
         ];
         let arrays: Vec<_> = maps
             .iter()
@@ -101,8 +103,8 @@ mod tests {
             .collect();
         write_arrays(&path, &arrays).unwrap();
         let mut file = MapFile::open(&path).unwrap();
-        assert_eq!(file.names().unwrap().len(), 4);
-        for (name, shape, map) in &maps[..3] {
+        assert_eq!(file.names().unwrap().len(), 5);
+        for (name, shape, map) in &maps[..4] {
             assert_eq!(file.read(name).unwrap(), (shape.clone(), map.clone()));
         }
         let error = file.read("other").unwrap_err();

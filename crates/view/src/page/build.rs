@@ -93,7 +93,7 @@ fn one_model(runs: &[Run]) -> Result<()> {
         return Ok(());
     };
     match known.find(|(_, theirs)| *theirs != ours) {
-        Some((second, theirs)) => Err(Error::Mixed {
+        Some((second, theirs)) => Err(Error::TwoModels {
             first: first.name.clone(),
             ours,
             second: second.name.clone(),

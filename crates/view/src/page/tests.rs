@@ -135,7 +135,7 @@ fn runs_of_several_models_have_no_page() {
     let other = Run::read("other", &head, []).unwrap();
     let error = super::page(&materials(vec![certify(), other])).unwrap_err();
     assert!(
-        matches!(&error, Error::Mixed { theirs, .. } if theirs == "n"),
+        matches!(&error, Error::TwoModels { theirs, .. } if theirs == "n"),
         "{error}"
     );
     let head = HEAD.replace("\"d\"", "\"e\"");

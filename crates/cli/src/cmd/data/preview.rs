@@ -13,8 +13,8 @@ use image::{RgbImage, imageops};
 use super::place::Place;
 use crate::fail::Usage;
 use crate::output::print_line;
-use crate::palette::{Rgb, class_colour, class_colour_name, mix};
 use crate::picture::{self, paint};
+use certiseg_view::palette::{Rgb, class_colour, class_colour_name, mix};
 
 /// Void is hatched in these.
 const HATCH: [Rgb; 2] = [[255; 3], [170; 3]];
