@@ -48,6 +48,9 @@ pub struct Known<'a> {
     pub from: Option<&'a [f64]>,
 }
 
+/// What an attack came to, budget after budget.
+pub type Strikes<'a> = Box<dyn Iterator<Item = Result<(Attacked, Option<Gap>)>> + 'a>;
+
 /// What makes an attack of a number of steps.
 type Make = fn(usize) -> Attack;
 
@@ -302,12 +305,43 @@ impl Attack {
             Attack::Knapsack(settings) => knapsack(duel, ball, lipschitz, settings, from),
             Attack::Lqa(settings) => return lqa(duel, ball, lipschitz, settings, from),
             Attack::Minimal(method) => {
-                let count = allowed(&duel.clean, ball.eps() * lipschitz);
-                method.within(duel, ball, Goal::count(&duel.aim, count)?, rng)
+                method.within(duel, ball, certified(duel, ball, lipschitz)?, rng)
             }
         };
         Ok((attacked?, None))
     }
+
+    /// [`Attack::strike`] from the clean picture within several budgets, each with its chance, one after
+    /// another as they are taken. What serves several of them is run once: [`Method::within_each`].
+    ///
+    /// # Errors
+    /// Those of the goals; those of the attack come where its results would.
+    pub fn strikes<'a>(
+        &'a self,
+        duel: &'a Duel<'a>,
+        lipschitz: f64,
+        budgets: Vec<(Ball, Rng)>,
+    ) -> Result<Strikes<'a>> {
+        let budgets = budgets.into_iter();
+        if let Attack::Minimal(method) = self {
+            let ask = |(ball, rng)| Ok((ball, certified(duel, &ball, lipschitz)?, rng));
+            let asked = budgets.map(ask).collect::<Result<Vec<_>>>()?;
+            let found = method.within_each(duel, asked);
+            return Ok(Box::new(found.map(|found| Ok((found?, None)))));
+        }
+        let known = Known {
+            lipschitz,
+            from: None,
+        };
+        let strike = move |(ball, mut rng)| self.strike(duel, &ball, known, &mut rng);
+        Ok(Box::new(budgets.map(strike)))
+    }
+}
+
+/// As many wishes as the certificate allows within a budget.
+fn certified(duel: &Duel, ball: &Ball, lipschitz: f64) -> Result<Goal> {
+    let count = allowed(&duel.clean, ball.eps() * lipschitz);
+    Goal::count(&duel.aim, count)
 }
 
 #[cfg(test)]

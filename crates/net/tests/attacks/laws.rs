@@ -56,6 +56,56 @@ fn what_a_suite_won_stays_won_within_larger_budgets() {
     }
 }
 
+/// Each attack of paper 001 runs once for all budgets; what it finds within each is what it finds there
+/// alone, and the passes told are those that were made.
+#[test]
+fn the_suite_of_paper_001_costs_one_run_and_finds_what_one_a_budget_finds() {
+    let pictures = linear_pictures(3);
+    let model = Linear::IDENTITY;
+    let suite = Suite::named("paper001", Some(10)).unwrap();
+    let duel = Duel::new(&model, scene(&pictures[2]), &ACCURACY).unwrap();
+    let eps = [0.0, 0.1, 0.3, 0.9];
+    let known = (Norm::L2, 1.0);
+    let rounds = suite.run(&duel, known, &eps, [1, 2], false).unwrap();
+    let blows = || rounds.iter().flat_map(|round| &round.blows);
+    assert_eq!(blows().count(), 4 * 3);
+    let made = duel.passes();
+    let forward: usize = blows().map(|blow| blow.passes.forward).sum();
+    let backward: usize = blows().map(|blow| blow.passes.backward).sum();
+    // and one look at the clean picture
+    assert_eq!([forward + 1, backward], [made.forward, made.backward]);
+    // ten steps at most, and a look at what the last one made
+    assert!(backward <= 4 * 10 && forward <= 4 * (10 + 1 + 3));
+    for (at, round) in rounds.iter().enumerate().skip(1) {
+        let ball = Ball::l2(round.eps).unwrap();
+        for (entry, blow) in suite.entries.iter().zip(&round.blows) {
+            let known = Known {
+                lipschitz: 1.0,
+                from: None,
+            };
+            let alone = entry
+                .attack
+                .strike(&duel, &ball, known, &mut Rng::new(0))
+                .unwrap()
+                .0;
+            assert_eq!(blow.attack, entry.name);
+            assert_eq!(blow.adversarial, alone.adversarial, "{}", entry.name);
+            assert!(alone.score <= round.best.score, "{}", entry.name);
+            if at > 1 {
+                // what shrinking took
+                assert_eq!([blow.passes.forward, blow.passes.backward], [1, 0]);
+            }
+            if round.winner == entry.name && round.best.score > rounds[at - 1].best.score {
+                assert_eq!(alone.image, round.best.image, "{}", entry.name);
+            }
+        }
+    }
+    assert!(
+        rounds[3].best.score > duel.clean.score,
+        "idle attacks prove nothing"
+    );
+}
+
 #[test]
 fn a_suite_without_an_attack_in_the_norm_is_an_error() {
     let pictures = linear_pictures(3);

@@ -5,6 +5,7 @@ mod laws;
 mod linear;
 mod noise;
 mod runs;
+mod several;
 mod steps;
 #[path = "../attacks/toys.rs"]
 mod toys;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::super::criterion::{Aim, View};
 use super::super::gate::into_box;
 use super::super::{Attacked, Duel};
-use super::track::Track;
+use super::tracks::{Tracks, only};
 use super::{Goal, at_least, show};
 use crate::error::Result;
 
@@ -41,10 +41,15 @@ impl Default for Asma {
 /// # Errors
 /// [`crate::Error::Setting`]; those of the network.
 pub fn asma(duel: &Duel, goal: Goal, settings: &Asma) -> Result<Attacked> {
+    asma_ahead(duel, &[goal], settings).map(only)
+}
+
+/// The attack for several goals in one run.
+pub(super) fn asma_ahead(duel: &Duel, goals: &[Goal], settings: &Asma) -> Result<Vec<Attacked>> {
     at_least("least", settings.least, 0.0)?;
     at_least("slope", settings.slope, 0.0)?;
     let clean = duel.scene.image;
-    let mut track = Track::new(duel, goal, Norm::L2);
+    let mut tracks = Tracks::new(duel, goals, Norm::L2);
     let mut delta = vec![0.0; clean.len()];
     for step in 0..settings.steps {
         let image = show(&delta, clean);
@@ -58,7 +63,7 @@ pub fn asma(duel: &Duel, goal: Goal, settings: &Asma) -> Result<Attacked> {
             }
             weights
         })?;
-        track.offer(&image, &view, step);
+        tracks.offer(&image, &view, step);
         let length = match step {
             0 => settings.least,
             _ => settings.slope * mean_iou(&duel.aim, &view) + settings.least,
@@ -68,7 +73,7 @@ pub fn asma(duel: &Duel, goal: Goal, settings: &Asma) -> Result<Attacked> {
         }
         into_box(&mut delta, clean);
     }
-    track.finish(settings.last.then_some((&delta, settings.steps)))
+    tracks.finish(settings.last.then_some((&delta, settings.steps)))
 }
 
 /// Over all classes of the network; absent ones count 0.

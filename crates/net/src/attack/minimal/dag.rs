@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::{Attacked, Duel};
 use super::frame::{Constraint, Masking};
-use super::track::Track;
+use super::tracks::{Tracks, only};
 use super::{Goal, at_least, known, show, size};
 use crate::error::Result;
 
@@ -65,10 +65,18 @@ impl Dag {
 /// # Errors
 /// [`crate::Error::Setting`]; those of the network.
 pub fn dag(duel: &Duel, goal: Goal, settings: &Dag) -> Result<Attacked> {
+    dag_ahead(duel, &[goal], settings).map(only)
+}
+
+/// The attack for the first of at least one goal, and in the same run for the others unless masks follow
+/// the goal. It
+/// ends when all are met.
+pub(super) fn dag_ahead(duel: &Duel, goals: &[Goal], settings: &Dag) -> Result<Vec<Attacked>> {
     known(settings.norm, &[Norm::L2, Norm::LINF])?;
     at_least("step", settings.step, 0.0)?;
     let clean = duel.scene.image;
-    let mut track = Track::new(duel, goal, settings.norm);
+    let (goal, goals) = (goals[0], settings.masking.served(goals));
+    let mut tracks = Tracks::new(duel, goals, settings.norm);
     // never clipped itself
     let mut change = vec![0.0; clean.len()];
     for step in 0..settings.steps {
@@ -80,9 +88,8 @@ pub fn dag(duel: &Duel, goal: Goal, settings: &Dag) -> Result<Attacked> {
             let weights: Vec<f64> = pays.map(|pays| f64::from(u8::from(pays))).collect();
             Constraint::Margin.pull(&duel.aim, view, &weights)
         })?;
-        if fooled(&view.margins) >= goal.asked() {
-            track.offer(&image, &view, step);
-            return track.finish(None);
+        if tracks.first(&image, &view, step, fooled(&view.margins)) {
+            return tracks.finish(None);
         }
         // what is beyond the box has no gradient
         let numbers = gradient.iter().zip(change.iter().zip(clean));
@@ -101,11 +108,9 @@ pub fn dag(duel: &Duel, goal: Goal, settings: &Dag) -> Result<Attacked> {
     if settings.last {
         let image = show(&change, clean);
         let view = duel.look(&image)?;
-        if fooled(&view.margins) >= goal.asked() {
-            track.offer(&image, &view, settings.steps);
-        }
+        tracks.first(&image, &view, settings.steps, fooled(&view.margins));
     }
-    track.finish(None)
+    tracks.finish(None)
 }
 
 fn fooled(margins: &[f64]) -> usize {

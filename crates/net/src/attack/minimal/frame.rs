@@ -19,6 +19,14 @@ pub enum Masking {
 }
 
 impl Masking {
+    /// Those of the goals, from the first on, that one run serves: where masks follow the goal, one.
+    pub(super) fn served(self, goals: &[Goal]) -> &[Goal] {
+        match self {
+            Masking::Off => goals,
+            Masking::Whole | Masking::Decay => &goals[..goals.len().min(1)],
+        }
+    }
+
     /// Per wish whether its constraint counts.
     pub(super) fn kept(self, goal: Goal, values: &[f64], step: usize, steps: usize) -> Vec<bool> {
         // in f32, as the library does

@@ -1,19 +1,21 @@
 //! The minimal-norm attacks as one.
 
+use std::collections::VecDeque;
+
 use certiseg_cert::Norm;
 use serde::{Deserialize, Serialize};
 
 use super::super::{Attacked, Ball, Duel};
 use super::alma::{Alma, alma};
 use super::alma_prox::{AlmaProx, alma_prox};
-use super::asma::{Asma, asma};
+use super::asma::{Asma, asma, asma_ahead};
 use super::bisect::{MinimalPgd, minimal_pgd};
-use super::dag::{Dag, dag};
+use super::dag::{Dag, dag, dag_ahead};
 use super::ddn::{Ddn, ddn};
 use super::fmn::{Fmn, fmn};
 use super::nearest::{Nearest, nearest};
-use super::pdgd::{Pdgd, pdgd};
-use super::pdpgd::{Pdpgd, pdpgd};
+use super::pdgd::{Pdgd, pdgd, pdgd_ahead};
+use super::pdpgd::{Pdpgd, pdpgd, pdpgd_ahead};
 use super::{Goal, shrunk};
 use crate::error::Result;
 use crate::rng::Rng;
@@ -98,6 +100,28 @@ impl Method {
         }
     }
 
+    /// Runs it for the first of these goals, and in the same run for those after it where steps know
+    /// nothing of the goal: dense adversary generation and both primal-dual descents without masks, the
+    /// adaptive mask attack. So the answer may be shorter than the goals. Each result is, to the bit,
+    /// that of [`Method::run`] with its goal (of a model that always answers the same), but for the
+    /// passes: those of the run are the first's, the others have none.
+    ///
+    /// # Errors
+    /// Those of [`Method::run`].
+    pub fn run_ahead(&self, duel: &Duel, goals: &[Goal], rng: &mut Rng) -> Result<Vec<Attacked>> {
+        let Some(&first) = goals.first() else {
+            return Ok(Vec::new());
+        };
+        match self {
+            Method::Dag(settings) => dag_ahead(duel, goals, settings),
+            Method::Asma(settings) => asma_ahead(duel, goals, settings),
+            Method::Pdgd(settings) => pdgd_ahead(duel, goals, settings),
+            Method::Pdpgd(settings) => pdpgd_ahead(duel, goals, settings),
+            // steps follow what was met, or chance
+            _ => Ok(vec![self.run(duel, first, rng)?]),
+        }
+    }
+
     /// Runs it and shrinks its change into a budget, as paper 001's protocol does with a goal of as
     /// many pixels as are certified.
     ///
@@ -105,5 +129,25 @@ impl Method {
     /// Those of [`Method::run`].
     pub fn within(&self, duel: &Duel, ball: &Ball, goal: Goal, rng: &mut Rng) -> Result<Attacked> {
         shrunk(duel, ball, &self.run(duel, goal, rng)?)
+    }
+
+    /// [`Method::within`] for several budgets, each with its goal and chance, one after another as they
+    /// are taken. A run that serves several is made, with its passes and its time, when the first of them
+    /// is taken; the others cost the look at what was shrunk.
+    pub fn within_each<'a>(
+        &'a self,
+        duel: &'a Duel<'a>,
+        asked: Vec<(Ball, Goal, Rng)>,
+    ) -> impl Iterator<Item = Result<Attacked>> + 'a {
+        let goals: Vec<Goal> = asked.iter().map(|(_, goal, _)| *goal).collect();
+        let mut ahead: VecDeque<Attacked> = VecDeque::new();
+        let budgets = asked.into_iter().enumerate();
+        budgets.map(move |(at, (ball, _, mut rng))| {
+            if ahead.is_empty() {
+                ahead = self.run_ahead(duel, &goals[at..], &mut rng)?.into();
+            }
+            let found = ahead.pop_front().expect("the first goal has a result");
+            shrunk(duel, &ball, &found)
+        })
     }
 }

@@ -4,7 +4,8 @@
 //! was met and whose distance is in the norm of the attack. Defaults are those of the public library
 //! of Rony et al. (adv-lib); `rony_2023` gives the settings of their paper on segmentation
 //! (arXiv 2206.07179). One step is one forward and one backward pass; `last` adds a forward pass that
-//! looks at what the last step made, which the library never sees.
+//! looks at what the last step made, which the library never sees. Where steps know nothing of the goal
+//! one run serves several of them, see [`Method::run_ahead`].
 //!
 //! | file | attack | norms |
 //! |---|---|---|
@@ -32,6 +33,7 @@ pub mod pdpgd;
 mod prox;
 pub mod refine;
 mod track;
+mod tracks;
 
 pub use frame::Masking;
 pub use method::Method;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::super::gate::{into_box, length};
 use super::super::{Attacked, Duel};
 use super::frame::{Constraint, Masking};
-use super::track::Track;
+use super::tracks::{Tracks, only};
 use super::{Goal, at_least, factor, fraction, show};
 use crate::error::Result;
 
@@ -89,9 +89,16 @@ impl Pdgd {
 /// # Errors
 /// [`crate::Error::Setting`]; those of the network.
 pub fn pdgd(duel: &Duel, goal: Goal, settings: &Pdgd) -> Result<Attacked> {
+    pdgd_ahead(duel, &[goal], settings).map(only)
+}
+
+/// The attack for the first of at least one goal, and in the same run for the others unless masks follow
+/// the goal.
+pub(super) fn pdgd_ahead(duel: &Duel, goals: &[Goal], settings: &Pdgd) -> Result<Vec<Attacked>> {
     settings.check()?;
     let clean = duel.scene.image;
-    let mut track = Track::new(duel, goal, Norm::L2);
+    let (goal, goals) = (goals[0], settings.masking.served(goals));
+    let mut tracks = Tracks::new(duel, goals, Norm::L2);
     let mut delta = vec![0.0; clean.len()];
     let mut adam = Adam::new(clean.len());
     let mut dual = Dual::new(duel.aim.wishes.len(), settings);
@@ -108,7 +115,7 @@ pub fn pdgd(duel: &Duel, goal: Goal, settings: &Pdgd) -> Result<Attacked> {
             (weights, free) = dual.weights(&shares, &kept, &view.margins);
             Constraint::Margin.pull(&duel.aim, view, &weights)
         })?;
-        track.offer(&image, &view, step);
+        tracks.offer(&image, &view, step);
         let size = length(&delta);
         if size > 0.0 {
             let numbers = gradient.iter_mut().zip(&delta);
@@ -119,7 +126,7 @@ pub fn pdgd(duel: &Duel, goal: Goal, settings: &Pdgd) -> Result<Attacked> {
         dual.shares = shares;
         dual.rise(&view.margins, |_| true, settings.dual_rate_at(step));
     }
-    track.finish(settings.last.then_some((&delta, settings.steps)))
+    tracks.finish(settings.last.then_some((&delta, settings.steps)))
 }
 
 /// Adam (0.9, 0.999, 1e-8).

@@ -9,7 +9,7 @@ use super::super::{Attacked, Duel};
 use super::frame::{Constraint, Masking};
 use super::pdgd::{Adam, Dual, Pdgd};
 use super::prox::prox;
-use super::track::Track;
+use super::tracks::{Tracks, only};
 use super::{Goal, at_least, known, show};
 use crate::error::Result;
 
@@ -64,12 +64,19 @@ impl Pdpgd {
 /// # Errors
 /// [`crate::Error::Setting`]; those of the network.
 pub fn pdpgd(duel: &Duel, goal: Goal, settings: &Pdpgd) -> Result<Attacked> {
+    pdpgd_ahead(duel, &[goal], settings).map(only)
+}
+
+/// The attack for the first of at least one goal, and in the same run for the others unless masks follow
+/// the goal.
+pub(super) fn pdpgd_ahead(duel: &Duel, goals: &[Goal], settings: &Pdpgd) -> Result<Vec<Attacked>> {
     known(settings.norm, &[Norm::L1, Norm::L2, Norm::LINF])?;
     at_least("enough", settings.enough, 0.0)?;
     let descent = &settings.descent;
     descent.check()?;
     let clean = duel.scene.image;
-    let mut track = Track::new(duel, goal, settings.norm);
+    let (goal, goals) = (goals[0], descent.masking.served(goals));
+    let mut tracks = Tracks::new(duel, goals, settings.norm);
     let mut delta = vec![0.0; clean.len()];
     let mut adam = Adam::new(clean.len());
     let mut dual = Dual::new(duel.aim.wishes.len(), descent);
@@ -85,7 +92,7 @@ pub fn pdpgd(duel: &Duel, goal: Goal, settings: &Pdpgd) -> Result<Attacked> {
             (weights, free) = dual.weights(&shares, &kept, &view.margins);
             Constraint::Margin.pull(&duel.aim, view, &weights)
         })?;
-        track.offer(&image, &view, step);
+        tracks.offer(&image, &view, step);
         let rate = descent.rate_at(step);
         let metric = adam.step(&mut delta, &gradient, rate);
         into_box(&mut delta, clean);
@@ -94,7 +101,7 @@ pub fn pdpgd(duel: &Duel, goal: Goal, settings: &Pdpgd) -> Result<Attacked> {
         dual.shares = shares;
         dual.rise(&view.margins, |at| kept[at], descent.dual_rate_at(step));
     }
-    track.finish(descent.last.then_some((&delta, descent.steps)))
+    tracks.finish(descent.last.then_some((&delta, descent.steps)))
 }
 
 impl Pdpgd {

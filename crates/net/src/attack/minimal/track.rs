@@ -56,6 +56,11 @@ impl<'a> Track<'a> {
         meets
     }
 
+    /// The number of wishes asked for.
+    pub fn asked(&self) -> usize {
+        self.goal.asked()
+    }
+
     /// Whether any iterate met the goal.
     pub fn met(&self) -> bool {
         self.met
