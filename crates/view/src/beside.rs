@@ -107,6 +107,8 @@ pub enum Ours {
         figure: String,
         /// An algorithm.
         series: String,
+        /// `text` or `code`; the first of the rows where nothing is said.
+        settings: Option<String>,
         /// The error, where it runs along the axis.
         gamma: Option<f64>,
         /// Components, where they do.
@@ -196,9 +198,16 @@ impl Ours {
             Ours::Toy {
                 figure,
                 series,
+                settings,
                 gamma,
                 components,
-            } => toy(run, [figure, series], *gamma, *components),
+            } => toy(
+                run,
+                [figure, series],
+                settings.as_ref(),
+                *gamma,
+                *components,
+            ),
         }
     }
 }
@@ -387,6 +396,7 @@ impl Smoothed {
 fn toy(
     run: &Run,
     [figure, series]: [&String; 2],
+    settings: Option<&String>,
     gamma: Option<f64>,
     components: Option<u64>,
 ) -> Result<String> {
@@ -395,6 +405,7 @@ fn toy(
     let point = run.toy.iter().find(|row| {
         row.figure == *figure
             && row.series == *series
+            && settings.is_none_or(|settings| row.settings == *settings)
             && near(row.toy.gamma)
             && components.is_none_or(|components| row.toy.components == components)
     });
@@ -481,8 +492,16 @@ mod tests {
         let run = run(&[toy, compared, equal]);
         let asked = ours(r#"{"kind":"toy","figure":"2a","series":"holm","gamma":0.05}"#);
         assert_eq!(asked.answer(&run).unwrap(), "0.9876");
-        let asked = ours(r#"{"kind":"toy","figure":"2a","series":"holm","gamma":0.06}"#);
-        assert!(asked.answer(&run).is_err());
+        for other in [
+            r#""gamma":0.06"#,
+            r#""settings":"code""#,
+            r#""components":7"#,
+        ] {
+            let asked = ours(&format!(
+                r#"{{"kind":"toy","figure":"2a","series":"holm",{other}}}"#
+            ));
+            assert!(asked.answer(&run).is_err(), "{other}");
+        }
         let asked = r#"{"kind":"crpa","network":"model","method":"holm","eps":0.1,"n":100}"#;
         assert_eq!(ours(asked).answer(&run).unwrap(), "0.8516 (sigma 0.25)");
         assert!(ours(&asked.replace("100", "50")).answer(&run).is_err());

@@ -295,7 +295,9 @@ impl Work {
                         shown(line)
                     ));
                 }
-                end => trouble.push(format!("certiseg {} ended with {end:?}", shown(line))),
+                End::Failed(code) => {
+                    trouble.push(format!("certiseg {} ended {}", shown(line), how(code)));
+                }
             }
         }
         for step in scale.steps.iter().filter(|step| step.show > 0) {
@@ -341,15 +343,17 @@ fn resumes(line: &[String]) -> bool {
     }
 }
 
-fn failed(name: &str, code: Option<i32>, log: &Path) -> anyhow::Error {
-    let how = match code {
+/// An end that is none of the good ones, in words.
+fn how(code: Option<i32>) -> String {
+    match code {
         Some(code) => format!("with exit code {code}"),
         None => "by a signal".into(),
-    };
-    let message = format!(
-        "step {name} ended {how}; what it printed is in {}",
-        log.display()
-    );
+    }
+}
+
+fn failed(name: &str, code: Option<i32>, log: &Path) -> anyhow::Error {
+    let (how, log) = (how(code), log.display());
+    let message = format!("step {name} ended {how}; what it printed is in {log}");
     Usage::error(
         message,
         "mend what it says above; the same line goes on at this step",
