@@ -1,6 +1,6 @@
 # `make check` is what CI runs; it needs Rust 1.95 with rustfmt and clippy, and nothing else.
 
-.PHONY: check slow sanitize demo demo-model browser bench budget peers
+.PHONY: check slow sanitize demo demo-model browser figures bench budget peers
 
 check:
 	cargo fmt --all --check
@@ -43,6 +43,21 @@ demo-model:
 	cargo run --release --locked -- data shapes target/shapes --count 1024 --size 64 --seed 0
 	cargo run --release --locked -- train experiments/demo.toml --out target/demo-model
 	cp target/demo-model/model.safetensors crates/cli/assets/demo.safetensors
+
+# Every figure from the rows under experiments/results into figures/; the README says which rows those are.
+ROWS = experiments/results
+FIGURE = cargo run --release --locked -- figure
+figures:
+	mkdir -p figures
+	$(FIGURE) eps $(ROWS)/kvasir-certify.jsonl "suite of paper 001=$(ROWS)/kvasir-paper001.jsonl" \
+		"strong suite=$(ROWS)/kvasir-strong.jsonl" --out figures/eps.svg
+	$(FIGURE) samples $(ROWS)/kvasir-compare.jsonl --out figures/samples.svg
+	$(FIGURE) front $$(for run in $(ROWS)/shapes-front-*.jsonl; do \
+		label=$${run##*/shapes-front-}; echo "$${label%.jsonl}=$$run"; done) --out figures/front.svg
+	$(FIGURE) masks --maps $(ROWS)/shapes-maps --eps 0.25,1 --out figures/masks.svg
+	$(FIGURE) stable --maps $(ROWS)/shapes-maps --save $(ROWS)/shapes-save --eps 0.1,0.5,1 --out figures/stable.svg
+	$(FIGURE) radius $(ROWS)/kvasir-smooth.jsonl --out figures/radius.svg
+	$(FIGURE) toy $(ROWS)/toy.jsonl --out figures/toy.svg
 
 bench:
 	cargo run --release --locked -p certiseg-cert --example speed

@@ -7,17 +7,17 @@ use ttf_parser::Face;
 /// What SVG asks for; Verdana is as wide, where DejaVu Sans is not there.
 pub(super) const FAMILY: &str = "DejaVu Sans, Verdana, sans-serif";
 
-/// The faces that are used.
-pub(super) fn files() -> [&'static [u8]; 2] {
-    [dejavu::sans::regular(), dejavu::sans::bold()]
+/// The one face: with several, PDF files would list them in another order each time.
+pub(super) fn file() -> &'static [u8] {
+    dejavu::sans::regular()
 }
 
-static FACES: LazyLock<[Face<'static>; 2]> =
-    LazyLock::new(|| files().map(|file| Face::parse(file, 0).expect("the embedded font is whole")));
+static FACE: LazyLock<Face<'static>> =
+    LazyLock::new(|| Face::parse(file(), 0).expect("the embedded font is whole"));
 
 /// Width of a text of so many units a letter, without kerning.
-pub(super) fn width(text: &str, size: f64, bold: bool) -> f64 {
-    let face = &FACES[usize::from(bold)];
+pub(super) fn width(text: &str, size: f64) -> f64 {
+    let face = &*FACE;
     let advance = |letter| {
         let glyph = face.glyph_index(letter).unwrap_or_default();
         f64::from(face.glyph_hor_advance(glyph).unwrap_or_default())
@@ -31,7 +31,7 @@ pub(super) fn wrap(text: &str, size: f64, most: f64) -> Vec<String> {
     for word in text.split_whitespace() {
         let longer = lines.last().map(|line| format!("{line} {word}"));
         match (longer, lines.last_mut()) {
-            (Some(longer), Some(line)) if width(&longer, size, false) <= most => *line = longer,
+            (Some(longer), Some(line)) if width(&longer, size) <= most => *line = longer,
             _ => lines.push(word.into()),
         }
     }
@@ -46,14 +46,13 @@ pub(super) fn fit(parts: &[String], size: f64, most: f64) -> String {
             true => part.clone(),
             false => format!("{text} · {part}"),
         };
-        if !text.is_empty() && width(&longer, size, false) > most {
+        if !text.is_empty() && width(&longer, size) > most {
             break;
         }
         text = longer;
     }
-    if width(&text, size, false) > most {
-        while width(&text, size, false) + width("…", size, false) > most && text.pop().is_some() {
-        }
+    if width(&text, size) > most {
+        while width(&text, size) + width("…", size) > most && text.pop().is_some() {}
         text.push('…');
     }
     text
@@ -67,13 +66,12 @@ mod tests {
     fn widths_are_those_of_the_font() {
         // advances of DejaVu Sans 2.37: 651 of a space, 1255 of an a, 2048 units to the em
         let close = |got: f64, expected: f64| (got - expected).abs() < 1e-9;
-        assert!(close(width("a", 2048.0, false), 1255.0));
-        assert!(close(width("a a", 2048.0, false), 2.0 * 1255.0 + 651.0));
-        assert!(width("a", 10.0, true) > width("a", 10.0, false));
-        assert!(!close(width("a", 2048.0, false), width("a", 2048.0, true)));
+        assert!(close(width("a", 2048.0), 1255.0));
+        assert!(close(width("a a", 2048.0), 2.0 * 1255.0 + 651.0));
+        assert!(!close(width("b", 2048.0), width("a", 2048.0)));
         // what figures write is in the font
         for letter in "≤≥·…–²⁶σ×±".chars() {
-            assert!(FACES[0].glyph_index(letter).is_some(), "{letter}");
+            assert!(FACE.glyph_index(letter).is_some(), "{letter}");
         }
     }
 
@@ -86,9 +84,6 @@ mod tests {
         assert_eq!(fit(&parts, 10.0, 1000.0), "network · data · seed 0");
         assert_eq!(fit(&parts, 10.0, 90.0), "network · data");
         let cut = fit(&parts, 10.0, 30.0);
-        assert!(
-            cut.ends_with('…') && width(&cut, 10.0, false) <= 30.0,
-            "{cut}"
-        );
+        assert!(cut.ends_with('…') && width(&cut, 10.0) <= 30.0, "{cut}");
     }
 }

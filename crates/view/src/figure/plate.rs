@@ -101,7 +101,7 @@ fn key(svg: &mut Svg, entries: &[(Rgb, String)], [width, top]: [f64; 2]) -> f64 
     const SWATCH: f64 = 9.0;
     let (mut x, mut base) = (MARGIN, top + SMALL);
     for (colour, text) in entries {
-        let needs = SWATCH + 4.0 + font::width(text, SMALL, false) + 14.0;
+        let needs = SWATCH + 4.0 + font::width(text, SMALL) + 14.0;
         if x > MARGIN && x + needs > width - MARGIN + 14.0 {
             (x, base) = (MARGIN, base + SMALL + 5.0);
         }

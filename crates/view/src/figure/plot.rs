@@ -139,7 +139,7 @@ impl Panel {
             let lines = font::wrap(&self.title, PLAIN, COLUMN - 2.0 * MARGIN - 24.0);
             for line in lines {
                 head += PLAIN + 3.0;
-                svg.text([left + MARGIN, head], &line, Type::of(PLAIN).bold());
+                svg.text([left + MARGIN, head], &line, Type::of(PLAIN));
             }
             head += 3.0;
         }
@@ -161,13 +161,13 @@ impl Panel {
     /// What is inside of the axes.
     fn room(&self, [left, top]: Place) -> Rect {
         let ticks = self.y.ticks.iter();
-        let ticks = ticks.map(|tick| font::width(&tick.text, SMALL, false));
+        let ticks = ticks.map(|tick| font::width(&tick.text, SMALL));
         let before = MARGIN + ticks.fold(0.0, f64::max) + 8.0;
         let names = self
             .series
             .iter()
             .flat_map(|series| name_lines(&series.name));
-        let names = names.map(|line| font::width(&line, SMALL, false));
+        let names = names.map(|line| font::width(&line, SMALL));
         let after = names.fold(0.0, f64::max).max(8.0) + 14.0 + MARGIN / 2.0;
         Rect {
             left: left + before,
@@ -201,14 +201,14 @@ impl Panel {
         for tick in &self.x.ticks {
             let [x, _] = self.at(room, [tick.at, self.y.range[0]]);
             svg.path(&[[x, base], [x, base + 3.5]], Stroke::thin(GREY));
-            let half = font::width(&tick.text, SMALL, false) / 2.0;
+            let half = font::width(&tick.text, SMALL) / 2.0;
             if x - half > free {
                 svg.text([x, base + 15.0], &tick.text, text.side(Side::Middle));
                 free = x + half + 5.0;
             }
         }
         // as far to the left as it must be to end within the panel
-        let width = font::width(&self.x.title, PLAIN, false);
+        let width = font::width(&self.x.title, PLAIN);
         let middle = (room.left + room.right() - width) / 2.0;
         svg.text(
             [middle.max(room.left - 24.0), base + 30.0],
@@ -331,7 +331,7 @@ impl Panel {
         };
         for series in &self.series {
             for (point, tag) in series.points.iter().zip(&series.tags) {
-                let size = [font::width(tag, SMALL - 1.0, false), SMALL];
+                let size = [font::width(tag, SMALL - 1.0), SMALL];
                 let place = beside(self.at(room, *point), size, &taken, wide);
                 taken.push(place);
                 let base = [place.left, place.bottom() - 2.0];

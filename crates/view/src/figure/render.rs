@@ -17,9 +17,7 @@ const INCHES: f64 = 84.0 / 25.4;
 
 static FONTS: LazyLock<Arc<Database>> = LazyLock::new(|| {
     let mut fonts = Database::new();
-    for file in font::files() {
-        fonts.load_font_data(file.to_vec());
-    }
+    fonts.load_font_data(font::file().to_vec());
     fonts.set_sans_serif_family("DejaVu Sans");
     Arc::new(fonts)
 });
@@ -38,8 +36,46 @@ pub(super) fn pdf(svg: &str) -> Result<Vec<u8>> {
     let page = svg2pdf::PageOptions {
         dpi: (COLUMN / INCHES) as f32,
     };
-    svg2pdf::to_pdf(&tree(svg)?, svg2pdf::ConversionOptions::default(), page)
-        .map_err(|error| Error::Drawing(error.to_string()))
+    let file = svg2pdf::to_pdf(&tree(svg)?, svg2pdf::ConversionOptions::default(), page)
+        .map_err(|error| Error::Drawing(error.to_string()))?;
+    Ok(in_order(file))
+}
+
+/// Resources by their names. They come in the order of a hash map, which is another each time; put in order they take
+/// the same room, so that every offset of the file stays.
+fn in_order(mut file: Vec<u8>) -> Vec<u8> {
+    const LISTS: [&[u8]; 3] = [b"/XObject <<\n", b"/ExtGState <<\n", b"/ColorSpace <<\n"];
+    let mut at = 0;
+    while at < file.len() {
+        let rest = &file[at..];
+        // what is inside of a stream is none of ours
+        if rest.starts_with(b"stream\n") {
+            at += find(rest, b"endstream").unwrap_or(rest.len()) + b"endstream".len();
+            continue;
+        }
+        let list = LISTS.iter().find(|list| rest.starts_with(list));
+        let Some((list, length)) = list.and_then(|list| Some((list, find(rest, b">>")?))) else {
+            at += 1;
+            continue;
+        };
+        let (from, to) = (at + list.len(), at + length);
+        let end = file[from..to].iter().rposition(|byte| *byte == b'\n');
+        let end = from + end.map_or(0, |end| end + 1);
+        let mut lines: Vec<&[u8]> = file[from..end]
+            .split_inclusive(|byte| *byte == b'\n')
+            .collect();
+        lines.sort_unstable();
+        let lines = lines.concat();
+        file[from..end].copy_from_slice(&lines);
+        at = to;
+    }
+    file
+}
+
+fn find(bytes: &[u8], words: &[u8]) -> Option<usize> {
+    bytes
+        .windows(words.len())
+        .position(|window| window == words)
 }
 
 /// Two pixels to the unit.
@@ -54,4 +90,18 @@ pub(super) fn png(svg: &str) -> Result<Vec<u8>> {
     pixels
         .encode_png()
         .map_err(|error| Error::Drawing(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resources_are_put_in_order_and_streams_left_alone() {
+        let file = b"/XObject <<\n  /x2 5 0 R\n  /x1 4 0 R\n>>\nstream\n/XObject <<\n  /b\n  /a\n>>\nendstream\n";
+        let sorted = in_order(file.to_vec());
+        let expected = b"/XObject <<\n  /x1 4 0 R\n  /x2 5 0 R\n>>\nstream\n/XObject <<\n  /b\n  /a\n>>\nendstream\n";
+        assert_eq!(sorted, expected);
+        assert_eq!(in_order(b"/XObject <<\n".to_vec()), b"/XObject <<\n");
+    }
 }

@@ -88,7 +88,6 @@ pub(super) struct Type {
     pub(super) size: f64,
     pub(super) colour: Rgb,
     pub(super) side: Side,
-    pub(super) bold: bool,
 }
 
 impl Type {
@@ -98,7 +97,6 @@ impl Type {
             size,
             colour: INK,
             side: Side::Start,
-            bold: false,
         }
     }
 
@@ -108,10 +106,6 @@ impl Type {
 
     pub(super) fn side(self, side: Side) -> Self {
         Type { side, ..self }
-    }
-
-    pub(super) fn bold(self) -> Self {
-        Type { bold: true, ..self }
     }
 }
 
@@ -229,13 +223,8 @@ impl Svg {
             Side::Middle => " text-anchor=\"middle\"",
             Side::End => " text-anchor=\"end\"",
         };
-        let bold = if kind.bold {
-            " font-weight=\"bold\""
-        } else {
-            ""
-        };
         self.add(format!(
-            "<text x=\"{}\" y=\"{}\" font-size=\"{}\" fill=\"{}\"{side}{bold}>{}</text>",
+            "<text x=\"{}\" y=\"{}\" font-size=\"{}\" fill=\"{}\"{side}>{}</text>",
             number(x),
             number(y),
             number(kind.size),
