@@ -55,7 +55,7 @@ figures:
 	$(FIGURE) front $$(for run in $(ROWS)/shapes-front-*.jsonl; do \
 		label=$${run##*/shapes-front-}; echo "$${label%.jsonl}=$$run"; done) --out figures/front.svg
 	$(FIGURE) masks --maps $(ROWS)/shapes-maps --eps 0.25,1 --out figures/masks.svg
-	$(FIGURE) stable --maps $(ROWS)/shapes-maps --save $(ROWS)/shapes-save --eps 0.1,0.5,1 --out figures/stable.svg
+	$(FIGURE) stable --maps $(ROWS)/shapes-maps --save $(ROWS)/shapes-save --eps 0.05,0.1,0.2 --out figures/stable.svg
 	$(FIGURE) radius $(ROWS)/kvasir-smooth.jsonl --out figures/radius.svg
 	$(FIGURE) toy $(ROWS)/toy.jsonl --out figures/toy.svg
 

@@ -37,9 +37,9 @@ impl Axis {
     pub(super) fn share(title: &str, values: impl IntoIterator<Item = f64>) -> Self {
         let [low, high] = extremes(values).unwrap_or([0.0, 1.0]);
         let [low, high] = [low.clamp(0.0, 1.0), high.clamp(0.0, 1.0)];
-        // a difference of a hundredth fills no panel
+        // small differences fill no panel
         let middle = (low + high) / 2.0;
-        let half = ((high - low) / 2.0).max(0.01);
+        let half = ((high - low) / 2.0).max(0.02);
         let step = step(2.0 * half, 5);
         let low = ((middle - half) / step + 1e-9).floor().max(0.0);
         let high = ((middle + half) / step - 1e-9).ceil();

@@ -204,6 +204,21 @@ mod tests {
         assert!(texts.contains(&"FNR at most 0.701".to_owned()), "{texts:?}");
         assert!(texts.contains(&"FNR 0.500".to_owned()), "{texts:?}");
         is_steady(|| draw(&material, &ask()).unwrap());
+        // the masks are in the PNG, too
+        let png = draw(&material, &ask()).unwrap().png().unwrap();
+        let mut reader = png::Decoder::new(std::io::Cursor::new(png))
+            .read_info()
+            .unwrap();
+        let mut bytes = vec![0; reader.output_buffer_size().unwrap()];
+        reader.next_frame(&mut bytes).unwrap();
+        let of = |colour: Rgb| bytes.chunks(4).filter(|pixel| pixel[..3] == colour).count();
+        // far more than the little square of the key
+        assert!(
+            of(HIT) > 1000 && of(TAKEN) > 1000,
+            "{} {}",
+            of(HIT),
+            of(TAKEN)
+        );
     }
 
     #[test]

@@ -271,11 +271,7 @@ impl Panel {
         let named = named.filter(|series| !series.name.is_empty() && !series.points.is_empty());
         let named: Vec<(&Series, Vec<String>, Place)> = named
             .map(|series| {
-                let ends = series.points.iter();
-                let end = ends
-                    .copied()
-                    .reduce(|a, b| if b[0] >= a[0] { b } else { a });
-                let end = self.at(room, end.unwrap_or_default());
+                let end = self.at(room, end(&series.points).unwrap_or_default());
                 (series, name_lines(&series.name), end)
             })
             .collect();
@@ -315,6 +311,10 @@ impl Panel {
             for pair in corners.windows(2) {
                 taken.extend(along(pair[0], pair[1]));
             }
+            // the way to the name
+            if let (false, Some(end)) = (series.name.is_empty(), end(&corners)) {
+                taken.extend(along(end, [room.right(), end[1]]));
+            }
             for [x, y] in corners {
                 taken.push(Rect {
                     left: x - 4.0,
@@ -339,6 +339,12 @@ impl Panel {
             }
         }
     }
+}
+
+/// The point that is furthest to the right.
+fn end(points: &[Place]) -> Option<Place> {
+    let points = points.iter().copied();
+    points.reduce(|a, b| if b[0] >= a[0] { b } else { a })
 }
 
 fn name_lines(name: &str) -> Vec<String> {

@@ -42,12 +42,14 @@ pub(super) fn draw(material: &Material, _: &Ask) -> Result<Figure> {
                 |p| Some(p.certified),
                 look,
             ));
-            let right = line(
+            let mut right = line(
                 &format!("{name}certified and right"),
                 &curves,
                 |point| point.right,
                 look.dashed("5 2"),
             );
+            // two bands on each other cannot be told apart
+            right.band.clear();
             if !right.points.is_empty() {
                 series.push(right);
             }
@@ -72,7 +74,10 @@ pub(super) fn draw(material: &Material, _: &Ask) -> Result<Figure> {
     let panel = Panel {
         title: String::new(),
         x: Axis::from_zero(&format!("{norm}radius, [0,1] pixel space"), radii),
-        y: Axis::share("share of pixels, mean over images, band 10–90 %", values),
+        y: Axis::share(
+            "share of pixels, mean; band 10–90 % of images, certified",
+            values,
+        ),
         series: series.clone(),
     };
     let about = about(material.runs.iter().map(|labelled| &labelled.run), images);

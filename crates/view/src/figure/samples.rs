@@ -1,4 +1,6 @@
 //! Certified and right against Monte-Carlo samples (paper 001, Figure 2): the bound is a level, as it samples nothing.
+//!
+//! The band is Hoeffding's: the mean over all images of their kind is within it, with probability 0.95.
 
 use super::axis::Axis;
 use super::plot::{Join, Look, Panel, Series, plots};
@@ -95,7 +97,10 @@ fn panel(rows: &[&Compared], eps: f64, twin: bool) -> Panel {
     let bands = rows.iter().map(|row| row.band);
     let band = bands.fold(0.0, f64::max);
     Panel {
-        title: format!("eps = {eps}, band ± {}", nearest(Some(band), 2)),
+        title: format!(
+            "eps = {eps}; band: ± {} of the bound, 95 %",
+            nearest(Some(band), 2)
+        ),
         y: Axis::share(
             "certified and right, mean over images",
             values.map(|[_, y]| *y),
@@ -155,10 +160,10 @@ mod tests {
         );
         let texts = texts(&figure);
         assert!(
-            texts.contains(&"eps = 0.1, band ± 0.10".to_owned()),
+            texts.contains(&"eps = 0.1; band: ± 0.10 of the bound, 95 %".to_owned()),
             "{texts:?}"
         );
-        assert!(!texts.iter().any(|text| text.contains("0.2,")), "{texts:?}");
+        assert!(!texts.iter().any(|text| text.contains("0.2;")), "{texts:?}");
         is_steady(|| draw(&material(), &ask).unwrap());
     }
 

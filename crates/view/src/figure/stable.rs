@@ -11,7 +11,7 @@ use crate::{Error, Picture, Result, Run};
 
 const MADE: &str = "certify --maps DIR";
 /// Levels where no budget is asked for.
-const LEVELS: [f64; 4] = [0.1, 0.25, 0.5, 1.0];
+const LEVELS: [f64; 4] = [0.05, 0.1, 0.2, 0.3];
 /// Least and most stable.
 const SHADES: [Rgb; 2] = [[198, 219, 239], [8, 48, 107]];
 
