@@ -52,8 +52,9 @@ figures:
 	$(FIGURE) eps $(ROWS)/kvasir-certify.jsonl "suite of paper 001=$(ROWS)/kvasir-paper001.jsonl" \
 		"strong suite=$(ROWS)/kvasir-strong.jsonl" --out figures/eps.svg
 	$(FIGURE) samples $(ROWS)/kvasir-compare.jsonl --out figures/samples.svg
-	$(FIGURE) front $$(for run in $(ROWS)/shapes-front-*.jsonl; do \
-		label=$${run##*/shapes-front-}; echo "$${label%.jsonl}=$$run"; done) --out figures/front.svg
+	$(FIGURE) front "tau 1"=$(ROWS)/shapes-front-001.jsonl "tau 3"=$(ROWS)/shapes-front-003.jsonl \
+		"tau 10"=$(ROWS)/shapes-front-010.jsonl "tau 30"=$(ROWS)/shapes-front-030.jsonl \
+		"tau 100"=$(ROWS)/shapes-front-100.jsonl --out figures/front.svg
 	$(FIGURE) masks --maps $(ROWS)/shapes-maps --eps 0.25,1 --out figures/masks.svg
 	$(FIGURE) stable --maps $(ROWS)/shapes-maps --save $(ROWS)/shapes-save --eps 0.05,0.1,0.2 --out figures/stable.svg
 	$(FIGURE) radius $(ROWS)/kvasir-smooth.jsonl --out figures/radius.svg

@@ -28,7 +28,10 @@ pub(super) fn draw(material: &Material, ask: &Ask) -> Result<Figure> {
             "--eps E,...: the budgets of the worst cases",
         ));
     }
-    let pictures = chosen(&material.pictures, &ask.images, &made)?;
+    let name = budgets(ask.class);
+    // where the class is not labelled there is no rate
+    let fits = |picture: &Picture| picture.budgets.contains_key(&name);
+    let pictures = chosen(&material.pictures, &ask.images, &made, fits)?;
     let runs: Vec<&Run> = material.runs.iter().map(|labelled| &labelled.run).collect();
     let rows = pictures.iter().map(|picture| row(picture, &runs, ask));
     let rows = rows.collect::<Result<Vec<Row>>>()?;
@@ -54,17 +57,31 @@ pub(super) fn draw(material: &Material, ask: &Ask) -> Result<Figure> {
     Ok(plate(&title, &drawing, &about(runs, pictures.len())))
 }
 
-/// Those of the names; the first four where none is named.
+/// Name of the map of budgets of the false negative rate of a class.
+fn budgets(class: u8) -> String {
+    format!("budget_fnr_{class}")
+}
+
+/// Those of the names; where none is named the first four that fit, or the first to tell what it lacks.
 pub(super) fn chosen<'a>(
     pictures: &'a [Picture],
     names: &[String],
     made: &str,
+    fits: impl Fn(&Picture) -> bool,
 ) -> Result<Vec<&'a Picture>> {
     if pictures.is_empty() {
         return Err(missing("masks", format!("--maps DIR, the maps of {made}")));
     }
     if names.is_empty() {
-        return Ok(pictures.iter().take(4).collect());
+        let fitting: Vec<_> = pictures
+            .iter()
+            .filter(|picture| fits(picture))
+            .take(4)
+            .collect();
+        return Ok(match fitting.is_empty() {
+            true => pictures.iter().take(1).collect(),
+            false => fitting,
+        });
     }
     let find = |name: &String| {
         let found = pictures.iter().find(|picture| picture.id == *name);
@@ -85,7 +102,7 @@ pub(super) fn chosen<'a>(
 
 fn row(picture: &Picture, runs: &[&Run], ask: &Ask) -> Result<Row> {
     let (id, class) = (&picture.id, ask.class);
-    let name = format!("budget_fnr_{class}");
+    let name = budgets(class);
     let needs = |what: &str| Error::Missing {
         what: format!("picture {id} of figure masks"),
         needed: format!("{what} in its maps: certify --data DIR --metric fnr:{class} --maps DIR"),
@@ -219,6 +236,21 @@ mod tests {
             of(HIT),
             of(TAKEN)
         );
+    }
+
+    #[test]
+    fn pictures_without_the_class_are_passed_over_unless_named() {
+        let mut absent = picture();
+        (absent.id, absent.budgets) = ("without".into(), BTreeMap::new());
+        let pictures = [absent, picture()];
+        let fits = |picture: &Picture| !picture.budgets.is_empty();
+        let ids = |names: &[String]| -> Vec<String> {
+            let chosen = chosen(&pictures, names, "it", fits).unwrap();
+            chosen.iter().map(|picture| picture.id.clone()).collect()
+        };
+        assert_eq!(ids(&[]), ["a"]);
+        assert_eq!(ids(&["without".into()]), ["without"]);
+        assert_eq!(chosen(&pictures[..1], &[], "it", fits).unwrap().len(), 1);
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub(super) fn about<'a>(runs: impl IntoIterator<Item = &'a Run>, images: usize) 
         match all.len() {
             0 => None,
             1..=2 => Some(all.into_iter().collect::<Vec<_>>().join(", ")),
-            several => Some(format!("{several} different")),
+            several => Some(format!("({several} different ones)")),
         }
     };
     let network = each(&|run| run.deep("model").map(|path| base(&path)));
