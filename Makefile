@@ -1,6 +1,6 @@
 # `make check` is what CI runs; it needs Rust 1.95 with rustfmt and clippy, and nothing else.
 
-.PHONY: check slow sanitize demo demo-model browser figures bench budget peers
+.PHONY: check slow sanitize demo demo-model chromium browser figures bench budget peers
 
 check:
 	cargo fmt --all --check
@@ -23,19 +23,26 @@ sanitize:
 demo:
 	cargo run --release --locked -- demo
 
-# The page of the demo in a real browser, held against its rows and maps; screenshots stay in target/browser.
-# Debian's chromium and chromium-driver are installed where they are missing.
-browser:
-	@command -v chromedriver >/dev/null && command -v chromium >/dev/null || { \
-		command -v apt-get >/dev/null || { echo "install Chromium and chromedriver: there is no apt-get here" >&2; exit 2; }; \
+# Installs what `browser` needs, where it is missing and Debian's package manager is there.
+chromium:
+	@command -v chromedriver >/dev/null && command -v chromium >/dev/null && command -v python3 >/dev/null || { \
+		command -v apt-get >/dev/null || { echo "install Chromium, chromedriver and python3: there is no apt-get here" >&2; exit 2; }; \
 		sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
-		$$sudo apt-get update && $$sudo apt-get install -y --no-install-recommends chromium chromium-driver; }
-	cargo build --release --locked
+		$$sudo apt-get update && $$sudo apt-get install -y --no-install-recommends chromium chromium-driver python3; }
+
+# The page of the demo in a real browser, held against its rows and maps, then against rows and maps with an error
+# planted, which must be found; screenshots stay in target/browser. Built as the tests are, so nothing is built twice.
+BROWSER = target/browser/report.html target/browser/demo/rows.jsonl target/browser/demo/maps target/browser
+browser: chromium
+	cargo build --release --workspace --locked
 	target/release/certiseg demo --out target/browser/demo
 	target/release/certiseg report target/browser/demo/rows.jsonl target/browser/demo/attack.jsonl \
 		--maps target/browser/demo/maps --out target/browser/report.html
-	python3 reference/browser.py target/browser/report.html target/browser/demo/rows.jsonl \
-		target/browser/demo/maps target/browser
+	python3 reference/browser.py $(BROWSER)
+	@for error in value budget; do \
+		python3 reference/browser.py $(BROWSER) --planted $$error; \
+		[ $$? = 1 ] || { echo "a planted $$error must end with 1: the comparison is blind" >&2; exit 1; }; \
+	done; echo "both planted errors were found, as they must be"
 
 # Trains the network that travels inside the program; about three minutes on two cores.
 demo-model:

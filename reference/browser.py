@@ -1,10 +1,14 @@
 """Opens a page of `certiseg report` in a headless Chromium and holds it against the rows and maps it was made of.
 
-    python3 reference/browser.py REPORT.html ROWS.jsonl MAPS_DIR SCREENSHOTS_DIR
+    python3 reference/browser.py REPORT.html ROWS.jsonl MAPS_DIR SCREENSHOTS_DIR [--planted value|budget]
 
 Python's standard library only; speaks WebDriver to chromedriver (Debian: chromium, chromium-driver). Checked: the
-numbers and the striped pixels at every budget of the rows, moved to by value, by key and by click; goals; keyboard;
-dark mode; printing; a narrow window; that nothing is written to the console and nothing but the file is asked for.
+numbers and the striped pixels at every budget of the rows and at 0, moved to by value, by key and by click; goals;
+keyboard; classes of the legend; columns and labels; dark mode; printing; a narrow window; that nothing is written to
+the console and nothing but the file is asked for. With --planted one certified value of the rows, or one pixel's
+budget in the maps, is changed after reading: the page then shows something else, and the comparison must say so.
+
+Exit codes: 0 all as expected, 1 something is not, 2 the check itself broke down.
 """
 
 import ast
@@ -20,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 import urllib.error
 import urllib.request
 import zipfile
@@ -168,6 +173,75 @@ range.dispatchEvent(new Event('input', {bubbles: true}));
 TEXT = "return document.getElementById(arguments[0]).textContent"
 
 
+def plant(what, rows, maps):
+    """Changes one number, as if the page had drawn another."""
+    if what == "value":
+        row = next(row for row in rows if row["kind"] == "row" and row["metric"] == "accuracy" and row.get("eps") and row["value"])
+        row["value"] -= 0.001
+        print(f"planted: the certified value of {row['image']} at {row['eps']}, 0.001 less")
+    else:
+        eps = min(row["eps"] for row in rows if row["kind"] == "row" and row.get("eps"))
+        stem, arrays = next(iter(maps.items()))
+        label, budgets = arrays.get("label", arrays["prediction"]), list(arrays["budget_accuracy"])
+        at = next(i for i, budget in enumerate(budgets) if label[i] == arrays["prediction"][i] and budget > eps)
+        budgets[at] = eps
+        arrays["budget_accuracy"] = budgets
+        print(f"planted: the budget of pixel {at} of {stem}, {eps}")
+
+
+def at_zero(driver, rows, maps):
+    """Nothing changed: the clean mean, and the certified one where curves begin."""
+    curves = {row["image"]: row for row in rows if row["kind"] == "curve" and row["metric"] == "accuracy"}
+    clean = {row["image"]: row["clean"] for row in rows if row["kind"] == "row" and row["metric"] == "accuracy" and row["clean"] is not None}
+    shown = [float(driver.run(TEXT, f"now-{name}")) for name in ("certified", "clean")]
+    check(shown[0] <= shown[1], True, "certified at 0 is at most clean")
+    check(abs(shown[1] - sum(clean.values()) / len(clean)) <= 5.1e-5, True, "clean mean at 0")
+    if len(curves) == len(clean) and all(curve["eps"][0] == 0 for curve in curves.values()):
+        values = [Fraction(curve["value"][0]) for curve in curves.values()]
+        check(driver.run(TEXT, "now-certified"), cut(sum(values) / len(values)), "certified mean at 0")
+    shown = driver.run(CELLS)
+    check(shown, {name: counts(maps[flat(name)], 0) for name in shown}, "pixels taken at 0")
+
+
+def flat(name):
+    """An image's name as its file has it."""
+    return name.replace("/", "__").replace("\\", "__").replace(":", "__")
+
+
+# header cells whose column has no value
+EMPTY = """
+return [...document.querySelectorAll('table')].flatMap((t) => [...t.querySelectorAll('thead th')].filter((th, i) => {
+  const rows = [...t.querySelectorAll('tbody tr:not(.group)')];
+  return rows.length && rows.every((row) => row.children[i].textContent === '-');
+}).map((th) => th.textContent));
+"""
+
+# pairs of labels of the curve, or of the ticks, that lie on each other
+TOUCHING = """
+const texts = [...document.querySelectorAll(arguments[0])].filter((t) => !t.hidden), out = [];
+texts.forEach((a, i) => texts.slice(i + 1).forEach((b) => {
+  const [p, q] = [a, b].map((t) => t.getBoundingClientRect());
+  if (Math.min(p.right, q.right) - Math.max(p.left, q.left) > 0.5 && Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top) > 4) out.push(a.textContent + ' | ' + b.textContent);
+}));
+return out;
+"""
+
+METRIC = """
+const choose = document.getElementById('metric');
+choose.value = arguments[0];
+choose.dispatchEvent(new Event('change', {bubbles: true}));
+"""
+
+
+def labels_apart(driver, width):
+    """No label touches another, whatever the metric."""
+    for metric in range(driver.run("return document.getElementById('metric').options.length")):
+        driver.run(METRIC, metric)
+        check(driver.run(TOUCHING, "#curves svg text"), [], f"labels of the curve of metric {metric} at {width} px")
+        check(driver.run(TOUCHING, "#ticks button"), [], f"ticks at {width} px")
+    driver.run(METRIC, 0)
+
+
 def at_budget(driver, rows, maps, eps):
     """Numbers and masks where the slider stands on a budget of the rows."""
     values = [Fraction(row["value"]) for row in rows
@@ -177,18 +251,19 @@ def at_budget(driver, rows, maps, eps):
     if pooled:
         check(driver.run(TEXT, "now-pooled"), cut(pooled[0]), f"certified pooled at {eps}")
     shown = driver.run(CELLS)
-    names = {name.replace("/", "__").replace("\\", "__").replace(":", "__"): name for name in shown}
     check(len(shown) > 0, True, "pictures are there")
-    for stem, name in names.items():
-        check(shown[name], counts(maps[stem], eps), f"taken and wrong pixels of {name} at {eps}")
+    for name in shown:
+        check(shown[name], counts(maps[flat(name)], eps), f"taken and wrong pixels of {name} at {eps}")
     each = driver.run("return [...document.querySelectorAll('#pictures figure')].map((f) => [f.dataset.image, f.querySelector('.value').textContent])")
     for image, text in each:
         row = next(row for row in rows if row["kind"] == "row" and row["metric"] == "accuracy" and row.get("eps") == eps and row["image"] == image)
         check(text.split()[-1], cut(row["value"]), f"certified value of {image} at {eps}")
 
 
-def main(report, rows_path, maps_path, shots):
+def main(report, rows_path, maps_path, shots, planted=None):
     rows, maps = read_rows(rows_path), read_maps(maps_path)
+    if planted:
+        plant(planted, rows, maps)
     os.makedirs(shots, exist_ok=True)
     address = pathlib.Path(report).resolve().as_uri()
     folder = tempfile.mkdtemp(prefix="browser-")
@@ -203,18 +278,21 @@ def main(report, rows_path, maps_path, shots):
         check(driver.run("return document.body.dataset.ready"), "yes", "the page is drawn")
         positions = driver.run("return JSON.parse(document.getElementById('document').textContent).positions")
         budgets = sorted({row["eps"] for row in rows if row["kind"] == "row" and "eps" in row})
-        driver.shot(f"{shots}/top.png")
+        if not planted:
+            driver.shot(f"{shots}/top.png")
         for eps in budgets:
             place = next(i for i, stop in enumerate(positions) if stop["number"] == eps)
             driver.run(MOVE, "eps", place)
             at_budget(driver, rows, maps, eps)
         # by click on its mark
-        driver.run("document.querySelector('#ticks button').click()")
+        driver.run("[...document.querySelectorAll('#ticks button')].find((b) => b.textContent === arguments[0]).click()",
+                   next(stop["text"] for stop in positions if stop["number"] == budgets[0]))
         at_budget(driver, rows, maps, budgets[0])
         # by keys
         driver.run("document.getElementById('eps').focus()")
         driver.key("Home")
         check(driver.run("return document.getElementById('eps').value"), "0", "Home")
+        at_zero(driver, rows, maps)
         driver.key("ArrowRight")
         driver.key("ArrowRight")
         driver.key("ArrowLeft")
@@ -241,8 +319,15 @@ def main(report, rows_path, maps_path, shots):
             known = {row["image"]: "no budget" if row.get("unreachable") else cut(row["value"]) for row in goals if row["goal"] == goal and not row.get("undefined")}
             check(len(shown) > 0, True, "images of the goal")
             check(shown, {image: known.get(image) for image in shown}, f"budgets of {goal}")
+        classes = {str(k) for arrays in maps.values() for name in ("prediction", "label") for k in arrays.get(name, ())}
+        legend = driver.run("return [...document.querySelectorAll('#pictures .legend [data-class]')].map((c) => c.dataset.class)")
+        check(sorted(legend), sorted(classes), "classes of the legend")
+        check(driver.run(EMPTY), [], "columns without a value")
+        base, peak = (float(driver.run(f"return document.querySelector('#curves svg').dataset.{name}")) for name in ("base", "peak"))
+        check(f"drawn from {base:g} to {peak:g}" in driver.run(TEXT, "curves"), True, "the range of the curve is said")
         # looks
-        look(driver, shots, positions, budgets)
+        if not planted:
+            look(driver, shots, positions, budgets)
         logs = driver.post("/se/log", {"type": "browser"})
         check([entry["message"] for entry in logs], [], "the console is silent")
         asked = []
@@ -282,6 +367,7 @@ def look(driver, shots, positions, budgets):
         driver.devtools("Emulation.setDeviceMetricsOverride", {"width": width, "height": 1600, "deviceScaleFactor": 1, "mobile": False})
         wide = driver.run("return document.documentElement.scrollWidth")
         check(wide <= width, True, f"nothing sticks out at {width} px ({wide})")
+        labels_apart(driver, width)
         driver.shot(f"{shots}/width_{width}.png")
     driver.devtools("Emulation.clearDeviceMetricsOverride", {})
     printed = driver.post("/print", {"background": True})
@@ -291,6 +377,13 @@ def look(driver, shots, positions, budgets):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 5:
-        sys.exit(__doc__)
-    sys.exit(main(*sys.argv[1:]))
+    words = sys.argv[1:]
+    if len(words) not in (4, 6) or words[4:] not in ([], ["--planted", "value"], ["--planted", "budget"]):
+        print(__doc__, file=sys.stderr)
+        sys.exit(2)
+    try:
+        code = main(*words[:4], *words[5:])
+    except Exception:  # a driver that is gone found no error on the page
+        traceback.print_exc()
+        code = 2
+    sys.exit(code)

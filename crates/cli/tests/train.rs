@@ -403,7 +403,15 @@ fn the_demo_is_sound_and_draws_its_pictures() {
     );
     let page = fs::read_to_string(out.join("report.html")).unwrap();
     assert!(page.contains("Sound on 12/12 images"));
-    assert!(table.contains("report.html") && out.join("maps/shapes_00011.npz").exists());
+    let places = ["\nfiles ", "report.html", "\nnext "].map(|word| table.find(word));
+    assert!(places.is_sorted() && places[0].is_some(), "{table}");
+    assert!(out.join("maps/shapes_00011.npz").exists());
+    for (rows, verb) in [(&rows, "certify"), (&struck, "attack")] {
+        let head: serde_json::Value = serde_json::from_str(rows.lines().next().unwrap()).unwrap();
+        assert_eq!(head["verb"], verb);
+        assert_eq!(head["settings"]["model_hash"].as_str().unwrap().len(), 16);
+        assert_eq!(head["settings"]["data"], "generated, seed 1000003");
+    }
     // the same page of the same files, by the verb; a second demo into the same folder is one
     let again = out.join("again.html");
     let mut words = vec!["report"];

@@ -23,6 +23,7 @@ use super::{attack, report};
 use crate::maps::Maps;
 use crate::output::{Format, Rows, head, make_dir, print_line};
 use crate::progress::Progress;
+use crate::source::hash;
 use crate::tally::Tally;
 use crate::{picture, pictures, runs};
 
@@ -58,7 +59,11 @@ pub struct Demo {
 #[derive(Serialize)]
 struct Settings {
     model: &'static str,
+    model_hash: String,
+    data: String,
     images: usize,
+    classes: usize,
+    names: [&'static str; shapes::CLASSES],
     size: [usize; 2],
     seed: u64,
     eps: [f64; 4],
@@ -88,7 +93,11 @@ impl Demo {
         ))?;
         let settings = Settings {
             model: "demo",
+            model_hash: hash(MODEL),
+            data: format!("generated, seed {SEED}"),
             images: IMAGES,
+            classes: model.network.classes(),
+            names: shapes::NAMES,
             size,
             seed: SEED,
             eps: EPS,
@@ -101,8 +110,9 @@ impl Demo {
             .unit(Norm::L2, unit)
             .eta_source(Certifier::ETA_SOURCE)
             .seed(SEED);
-        let mut rows = Rows::open(Format::Table, Some(&self.out), &head)?;
-        let mut strikes = struck(&self.out, &head)?;
+        let certified = head.clone().verb("certify", None);
+        let mut rows = Rows::open(Format::Table, Some(&self.out), &certified)?;
+        let mut strikes = struck(&self.out, &head.verb("attack", None))?;
         let maps = self.out.join("maps");
         make_dir(&maps)?;
         let assault = Assault {
@@ -253,18 +263,17 @@ fn tiles(
     Ok(tiles.into_iter().map(|(_, tile)| tile).collect())
 }
 
+/// What was written, what to look at, what to do then: a sentence each.
 fn closing(out: &Path) -> String {
     let out = out.display();
     format!(
-        "\nfiles  {out}/rows.jsonl       certificates and their curves, one JSON object per line\n       \
-         {out}/{ATTACKS}     what attacks found\n       \
-         {out}/maps/ID.npz      per pixel: class, radius, the eps from which the worst attack takes it\n       \
-         {out}/overview.png     per row: image, label, prediction, worst case at eps {SHOWN}, flip budgets\n       \
-         {out}/ID_*.png         the same, one by one\n       \
-         worst case: red = an attack within the budget may flip it, dark red = wrong already; it is an\n       \
-         optimum of the bound, not an attack that was found. flip budgets: dark = falls first\n\n\
-         next   certiseg train --data DIR --out runs/mine     certiseg certify --help\n\n\
-         report  {out}/{PAGE}\n        \
-         open it in a browser and move the slider: it shows which pixels an attack could take at each budget"
+        "\nfiles   {out}/ has rows.jsonl (certificates, curves), {ATTACKS} (what attacks found), maps/ID.npz (per pixel: class,\n        \
+         radius, the eps from which the worst attack takes it) and overview.png (image, label, prediction, worst case at\n        \
+         eps {SHOWN}: red = may flip, an optimum of the bound and no attack that was found, dark red = wrong already; flip\n        \
+         budgets: dark = falls first), whose parts are ID_*.png.\n\n\
+         report  Open {out}/{PAGE} in a browser and move its slider: it shows which pixels an attack could take at\n        \
+         each budget.\n\n\
+         next    certiseg train --data DIR --out runs/mine --set network.classes=3 trains a network on pictures and masks of\n        \
+         your own, and certiseg certify --help says how it is certified."
     )
 }

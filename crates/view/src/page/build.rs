@@ -70,7 +70,7 @@ pub fn document(materials: &Materials) -> Result<Document> {
             .collect(),
         start: start.unwrap_or(0),
         thresholds,
-        classes: classes(runs, &readings),
+        classes: classes(runs, &readings, pictures),
         objects: objects(&readings),
         metrics,
         images,

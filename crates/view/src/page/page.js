@@ -3,8 +3,9 @@
 (() => {
   const data = JSON.parse(document.getElementById("document").textContent);
   const byId = (id) => document.getElementById(id);
-  const state = { metric: 0, at: data.start, goal: 0, near: true, plain: false };
+  const state = { metric: 0, at: data.start, goal: 0, near: true, paper: false };
   const NONE = "-";
+  const has = (text) => text !== undefined && text !== NONE;
   // Okabe and Ito, as in the other pictures of the program
   const CLASSES = [[60, 60, 60], [230, 159, 0], [86, 180, 233], [0, 158, 115], [240, 228, 66], [0, 114, 178], [213, 94, 0], [204, 121, 167]];
   const TAKEN = [214, 0, 79], LIGHT = [255, 255, 255], DARK = [0, 0, 0], VOID = [250, 250, 250];
@@ -27,7 +28,17 @@
     return made;
   }
 
+  // of columns without a single value only the first is kept
+  const kept = (header, rows) => header.map((_, i) => i).filter((i) => i === 0 || rows.some((row) => has(row[i])));
+
+  // rows are lists of cells, or made already
   function table(header, rows, words, textual = []) {
+    if (rows.length && !(rows[0] instanceof Node)) {
+      const columns = kept(header, rows);
+      header = columns.map((i) => header[i]);
+      rows = rows.map((row) => columns.map((i) => row[i]));
+      textual = textual.map((i) => columns.indexOf(i));
+    }
     const cell = (kind, i, content) => node(kind, { class: textual.includes(i) ? "text" : null, scope: kind === "th" ? "col" : null }, content);
     const head = node("thead", {}, node("tr", {}, header.map((h, i) => cell("th", i, h))));
     const body = node("tbody", {}, rows.map((row) => (row instanceof Node ? row : node("tr", {}, row.map((c, i) => cell("td", i, c))))));
@@ -55,85 +66,90 @@
 
   // ---- by budget
   function byBudget() {
-    const rows = [];
-    data.metrics.forEach((m, index) => {
-      rows.push(node("tr", { class: "group" }, node("td", { colspan: 7 }, m.title + (m.higher ? "" : " (lower is better)"))));
-      data.positions.forEach((p, at) => {
-        if (!p.row) return;
-        const attacked = m.attacked[at] === NONE ? NONE : m.attacked[at] + " (" + m.attacked_images[at] + ")";
-        const cells = [p.text, m.clean, m.mean[at], m.pooled[at], attacked, m.smoothed[at], m.images + (m.undefined ? " + " + m.undefined + " undefined" : "")];
-        rows.push(node("tr", { "data-metric": index, "data-at": at }, cells.map((c) => node("td", {}, c))));
-      });
-    });
-    section("table", table(["eps", "clean", "certified, mean of images", "certified, pooled", "attacked, mean (images)", "smoothed", "images"], rows,
-      "Certified: no attack within eps makes it worse. Pooled: all pixels of all images as one, each image attacked within eps. Attacked: the worst that was found. Smoothed: another classifier, with a probability (see below)."));
+    const header = ["eps", "clean", "certified, mean of images", "certified, pooled", "attacked, mean (images)", "smoothed", "images"];
+    const cells = (m) => data.positions.map((p, at) => [p.text, m.clean, m.mean[at], m.pooled[at],
+      has(m.attacked[at]) ? m.attacked[at] + " (" + m.attacked_images[at] + ")" : NONE, m.smoothed[at], m.images + (m.undefined ? " + " + m.undefined + " undefined" : "")]);
+    const asked = data.metrics.flatMap((m) => cells(m).filter((_, at) => data.positions[at].row));
+    const columns = kept(header, asked);
+    const words = [[2, "Certified: no attack within eps makes it worse."], [3, "Pooled: all pixels of all images as one, each image attacked within eps."],
+      [4, "Attacked: the worst that was found."], [5, "Smoothed: another classifier, with a probability (see below)."]];
+    const rows = data.metrics.flatMap((m, index) => [
+      node("tr", { class: "group" }, node("td", { colspan: columns.length }, m.title + (m.higher ? "" : " (lower is better)"))),
+      ...cells(m).flatMap((row, at) => (data.positions[at].row ? [node("tr", { "data-metric": index, "data-at": at }, columns.map((i) => node("td", {}, row[i])))] : []))]);
+    section("table", table(columns.map((i) => header[i]), rows, words.filter(([i]) => columns.includes(i)).map(([, text]) => text).join(" ")));
   }
 
   // ---- curves, as steps: a value holds up to its budget
+  const SHAPES = { "×": (x, y) => `M${x - 4} ${y - 4}L${x + 4} ${y + 4}M${x + 4} ${y - 4}L${x - 4} ${y + 4}`, "□": (x, y) => `M${x - 3.5} ${y - 3.5}h7v7h-7Z` };
+
+  // round numbers from at most `from` to at least `to`, about `count` of them
+  function ticks(from, to, count) {
+    const width = Math.max(to - from, 1e-4) / count, power = 10 ** Math.floor(Math.log10(width));
+    const step = [1, 2, 5, 10].map((d) => d * power).find((d) => d >= width * 0.999);
+    const first = Math.floor(from / step + 1e-9), last = Math.max(first + 1, Math.ceil(to / step - 1e-9));
+    return Array.from({ length: last - first + 1 }, (_, k) => Number(((first + k) * step).toPrecision(6)));
+  }
+
+  // texts at these heights, moved apart
+  function apart(labels, most) {
+    const gap = 15, sorted = labels.map(([at, ...rest]) => [at, ...rest]).sort((a, b) => a[0] - b[0]);
+    sorted.forEach((label, i) => { if (i) label[0] = Math.max(label[0], sorted[i - 1][0] + gap); });
+    for (let i = sorted.length - 1, below = most; i >= 0; i -= 1, below = sorted[i + 1][0] - gap) sorted[i][0] = Math.min(sorted[i][0], below);
+    return sorted;
+  }
+
   function curves() {
-    const m = metric(), width = 760, height = 300, left = 46, right = 150, top = 12, bottom = 38;
+    const m = metric(), room = document.querySelector("main").clientWidth;
+    const width = state.paper ? 680 : Math.max(300, Math.min(1000, room)), height = Math.round(Math.max(260, Math.min(380, width * 0.4)));
+    const left = 46, right = 128, top = 12, bottom = 38;
     const rows = data.positions.filter((p) => p.row).map((p) => p.number);
     const whole = data.positions[data.positions.length - 1].number;
     const end = state.near && rows.length ? Math.min(whole, 2 * rows[rows.length - 1]) : whole;
-    const x = (eps) => left + (width - left - right) * (end > 0 ? Math.min(eps, end) / end : 0);
-    const y = (value) => top + (height - top - bottom) * (1 - value);
     const within = data.positions.map((p, i) => i).filter((i) => data.positions[i].number <= end);
-    const steps = (texts) => {
-      const points = [];
-      within.forEach((i) => {
-        const value = parseFloat(texts[i]);
-        if (Number.isNaN(value)) return;
-        if (points.length) points.push([points[points.length - 1][0], y(value)]);
-        points.push([x(data.positions[i].number), y(value)]);
-      });
-      return points;
-    };
+    // what is drawn, as places and texts; attacks and votes only where rows tell of them
+    const drawn = (texts, asked) => within.filter((i) => has(texts[i]) && (!asked || data.positions[i].row)).map((i) => [data.positions[i].number, parseFloat(texts[i]), i]);
+    const [low, high, mean, attacked, smoothed] = [drawn(m.low), drawn(m.high), drawn(m.mean), drawn(m.attacked, true), drawn(m.smoothed, true)];
+    const clean = parseFloat(m.clean);
+    const values = [low, high, mean, attacked, smoothed].flat().map((p) => p[1]).concat(Number.isNaN(clean) ? [] : [clean]);
+    if (!values.length) { byId("curves").hidden = true; return; }
+    // a line that does not move is drawn in a room of 0.05, too
+    const least = Math.max(0, Math.min(...values, Math.max(...values) - 0.05));
+    const scale = ticks(least, Math.max(...values, least + 0.05), 5);
+    const [base, peak] = [scale[0], scale[scale.length - 1]];
+    const across = ticks(0, end, Math.max(2, Math.floor((width - left - right) / 70))).filter((v) => v <= end * 1.0001);
+    const x = (eps) => left + (width - left - right) * (end > 0 ? Math.min(eps, end) / end : 0);
+    const y = (value) => top + (height - top - bottom) * (1 - (value - base) / (peak - base));
+    const steps = (points) => points.flatMap(([eps, value], k) => (k ? [[x(points[k - 1][0]), y(value)]] : []).concat([[x(eps), y(value)]]));
+    // a value holds from the budget before up to its own
     const path = (points) => points.map((p, i) => (i ? "L" : "M") + p[0].toFixed(1) + " " + p[1].toFixed(1)).join("");
-    const svg = node("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img",
+    const svg = node("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "data-base": base, "data-peak": peak,
       "aria-label": `${m.title} against eps: clean ${m.clean}, certified ${m.mean[state.at]} at eps ${data.positions[state.at].text}` });
-    for (const v of [0, 0.25, 0.5, 0.75, 1]) {
+    for (const v of scale) {
       svg.append(node("line", { class: "axis", x1: left, x2: width - right, y1: y(v), y2: y(v) }), node("text", { x: left - 8, y: y(v) + 4, "text-anchor": "end" }, String(v)));
     }
-    for (let k = 0; k <= 4; k += 1) {
-      const eps = (end * k) / 4;
-      svg.append(node("text", { x: x(eps), y: height - bottom + 18, "text-anchor": "middle" }, String(Number(eps.toPrecision(3)))));
-    }
+    for (const eps of across) svg.append(node("text", { x: x(eps), y: height - bottom + 18, "text-anchor": "middle" }, String(eps)));
     svg.append(node("text", { x: (left + width - right) / 2, y: height - 4, "text-anchor": "middle" }, "eps"));
-    const low = steps(m.low), high = steps(m.high);
-    if (low.length && high.length) svg.append(node("path", { d: path(high.concat(low.slice().reverse())) + "Z", fill: "var(--certified)", "fill-opacity": 0.16 }));
+    if (low.length && high.length) svg.append(node("path", { d: path(steps(high).concat(steps(low).reverse())) + "Z", fill: "var(--certified)", "fill-opacity": 0.16 }));
     const labels = [];
-    const clean = parseFloat(m.clean);
     if (!Number.isNaN(clean)) {
       svg.append(node("line", { x1: left, x2: width - right, y1: y(clean), y2: y(clean), stroke: "var(--clean)", "stroke-dasharray": "2 4" }));
-      labels.push([y(clean), "clean", "var(--clean)"]);
+      labels.push([y(clean) + 4, "clean", "var(--clean)"]);
     }
-    const mean = steps(m.mean);
     if (mean.length) {
-      svg.append(node("path", { d: path(mean), fill: "none", stroke: "var(--certified)", "stroke-width": 2.5 }));
-      labels.push([mean[mean.length - 1][1], "certified (mean)", "var(--certified)"]);
+      svg.append(node("path", { d: path(steps(mean)), fill: "none", stroke: "var(--certified)", "stroke-width": 2.5 }));
+      labels.push([y(mean[mean.length - 1][1]) + 4, "certified (mean)", "var(--certified)"]);
     }
-    const marks = (texts, paint, shape, name) => {
-      let last = null;
-      within.forEach((i) => {
-        const value = parseFloat(texts[i]);
-        if (Number.isNaN(value) || !data.positions[i].row) return;
-        const cx = x(data.positions[i].number), cy = y(value);
-        last = [cx, cy];
-        const mark = shape === "x"
-          ? node("path", { d: `M${cx - 4} ${cy - 4}L${cx + 4} ${cy + 4}M${cx + 4} ${cy - 4}L${cx - 4} ${cy + 4}`, stroke: paint, "stroke-width": 2 })
-          : node("rect", { x: cx - 3.5, y: cy - 3.5, width: 7, height: 7, fill: "none", stroke: paint, "stroke-width": 2 });
-        mark.append(node("title", {}, `${name} at eps ${data.positions[i].text}: ${texts[i]}`));
-        svg.append(mark);
-      });
-      if (last) labels.push([last[1], (shape === "x" ? "× " : "□ ") + name, paint]);
-    };
-    marks(m.attacked, "var(--attacked)", "x", "attacked (mean)");
-    marks(m.smoothed, "var(--smoothed)", "s", "smoothed (mean)");
-    labels.sort((a, b) => a[0] - b[0]);
-    let above = -99;
-    for (const [at, text, fill] of labels) {
-      above = Math.max(at + 4, above + 15);
-      const made = node("text", { x: width - right + 10, y: above }, text);
+    for (const [points, paint, sign, name] of [[attacked, "var(--attacked)", "×", "attacked (mean)"], [smoothed, "var(--smoothed)", "□", "smoothed (mean)"]]) {
+      if (!points.length) continue;
+      svg.append(node("path", { d: path(points.map(([eps, value]) => [x(eps), y(value)])), fill: "none", stroke: paint, "stroke-width": 1.2 }));
+      for (const [eps, value, i] of points) {
+        svg.append(node("path", { class: "mark-" + name.split(" ")[0], d: SHAPES[sign](x(eps), y(value)), fill: "none", stroke: paint, "stroke-width": 2 },
+          node("title", {}, `${name} at eps ${data.positions[i].text}: ${value}`)));
+      }
+      labels.push([y(points[points.length - 1][1]) + 4, sign + " " + name, paint]);
+    }
+    for (const [at, text, fill] of apart(labels, height - bottom)) {
+      const made = node("text", { x: width - right + 10, y: at }, text);
       made.style.fill = fill;
       svg.append(made);
     }
@@ -143,7 +159,9 @@
     const button = node("button", { type: "button" }, state.near ? "show the whole curve" : "show the budgets of the rows");
     button.addEventListener("click", () => { state.near = !state.near; curves(); byId("curves").querySelector("button").focus(); });
     if (rows.length && 2 * rows[rows.length - 1] < whole) chooser.append(button);
-    section("curves", svg, node("p", { class: "note" }, `${m.title}. Line: certified mean over ${m.images} images, as steps that hold up to their budget; band: from the tenth to the ninetieth of a hundred images; vertical line: the slider.`), chooser);
+    section("curves", svg, node("p", { class: "note" }, `${m.title}, drawn from ${base} to ${peak}${base > 0 ? ": the axis does not begin at 0" : ""}. `
+      + `Line: certified mean over ${m.images} images, as steps that hold up to their budget; band: from the tenth to the ninetieth of a hundred images; vertical line: the budget chosen.`
+      + (attacked.length + smoothed.length ? " Marks are of the rows; the thin line between them is not." : "")), chooser);
   }
 
   // ---- pictures
@@ -228,10 +246,11 @@
       section("pictures", node("p", { class: "warning" }, "This browser is too old to unpack the maps (it lacks DecompressionStream)."));
       return;
     }
-    const grid = node("div", { class: "grid" });
+    const grid = node("div", { class: "grid" }), used = new Set();
     for (const [image, i] of shown) {
       const canvas = node("canvas", { role: "img" }), words = node("figcaption");
       const maps = await planes(image.picture);
+      for (const plane of [maps.prediction, maps.label]) plane?.forEach((k) => used.add(k));
       const photo = image.picture.photo ? node("img", { src: image.picture.photo, alt: "picture " + image.id }) : null;
       grid.append(node("figure", { "data-image": image.id }, node("div", { class: photo ? "pair" : "pair single" }, photo, canvas), words));
       painters.push(() => {
@@ -244,11 +263,11 @@
           ` (clean ${image.clean[state.metric]}`, (image.attacked[state.metric] || [])[state.at] ? `, attacked ${image.attacked[state.metric][state.at]}` : "", `); ${text}`);
       });
     }
-    const used = data.classes.filter((c) => c.state !== "absent");
+    const named = (k) => { const c = data.classes.find((known) => known.class === k); return c && c.name !== String(k) ? c.name : "class " + k; };
     const legend = node("div", { class: "legend" },
       node("span", {}, sample("taken", 5), "striped: the worst attack of the bound may take it at this budget"),
       node("span", {}, sample("wrong", 5), "chequered: wrong already"),
-      used.map((c) => node("span", {}, node("span", { class: "swatch", style: `background: rgb(${colour(c.class)})` }), c.name)));
+      [...used].sort((a, b) => a - b).map((k) => node("span", { "data-class": k }, node("span", { class: "swatch", style: `background: rgb(${colour(k)})` }), k === 255 ? "does not count" : named(k))));
     section("pictures", legend, node("p", { class: "note", id: "pictures-note" }), grid,
       data.left_out ? node("p", { class: "note" }, `${data.left_out} more pictures found no room here.`) : null);
     repaint();
@@ -282,7 +301,7 @@
     if (asked.length) {
       out.push(table(["goal of the rows", "mean", "least", "images", "no budget", "pooled", "attacked, mean"],
         asked.map((g) => [g.goal, g.mean, g.least, String(g.images), String(g.unreachable), g.pooled, g.attacked]),
-        "Budgets below which the goal is out of reach: mean and least of the images that some budget reaches; pooled: one budget for all images."));
+        "Budgets below which the goal is out of reach: mean and least of the images that some budget reaches" + (asked.some((g) => has(g.pooled)) ? "; pooled: one budget for all images." : ".")));
     }
     section("goal", out);
   }
@@ -294,8 +313,8 @@
     const rows = data.classes.map((c) => [
       node("span", {}, node("span", { class: "swatch", style: `background: rgb(${colour(c.class)})` }), c.name, c.state === "absent" ? node("span", { class: "mark" }, "absent") : null),
       c.iou[0], c.iou[1], c.recall, c.precision, certified(c)]);
-    section("classes", table(["class", "IoU, pooled", "IoU, mean", "recall", "precision", "certified at this budget"], rows,
-      "Clean figures come from rows of eval. A class without a labelled pixel is absent: it has no figure and is in no mean.", [5]));
+    section("classes", table(["class", "clean IoU, pooled", "clean IoU, mean", "clean recall, pooled", "clean precision, pooled", "certified at this budget"], rows,
+      "Figures are those of rows of eval, or of the metrics of rows. A class without a labelled pixel is absent: it has no figure and is in no mean.", [5]));
   }
 
   function objects() {
@@ -368,11 +387,14 @@
     const m = metric(), p = data.positions[state.at];
     byId("eps").value = state.at;
     byId("eps").setAttribute("aria-valuetext", "eps " + p.text);
-    byId("eps-now").textContent = p.text + (p.row ? " (of the rows)" : "");
-    byId("now-certified").textContent = m.mean[state.at];
-    byId("now-pooled").textContent = m.pooled[state.at];
-    byId("now-attacked").textContent = m.attacked[state.at];
+    byId("eps-now").textContent = p.text + (p.row ? " (of the rows)" : p.number === 0 ? " (the clean picture)" : "");
+    for (const [id, texts] of [["certified", m.mean], ["pooled", m.pooled], ["attacked", m.attacked]]) {
+      const place = byId("now-" + id);
+      place.textContent = texts[state.at];
+      place.parentNode.hidden = !texts.some(has);
+    }
     byId("now-clean").textContent = m.clean;
+    byId("printed").textContent = `${m.name} at eps ${p.text}: on paper nothing slides, numbers and pictures are of this budget.`;
     document.querySelectorAll("#ticks button").forEach((b) => b.setAttribute("aria-current", Number(b.dataset.at) === state.at));
     document.querySelectorAll("#table tr[data-at]").forEach((tr) => tr.classList.toggle("now", Number(tr.dataset.at) === state.at && Number(tr.dataset.metric) === state.metric));
     curves(); classes(); worst(); repaint();
@@ -389,17 +411,29 @@
     state.goal = Math.max(0, data.thresholds.indexOf("0.5"));
     threshold.value = state.goal;
     threshold.addEventListener("input", () => { state.goal = Number(threshold.value); goal(); });
-    let behind = -1;
     data.positions.forEach((p, at) => {
-      if (!p.row) return;
+      if (!p.row && at) return;
       const place = data.positions.length > 1 ? at / (data.positions.length - 1) : 0;
-      // labels that would cover each other are left out, their stops are not
-      if (place - behind < 0.045) return;
-      behind = place;
       const tick = node("button", { type: "button", "data-at": at, "aria-label": "eps " + p.text, style: `left: calc(8px + ${place} * (100% - 16px))` }, p.text);
       tick.addEventListener("click", () => { state.at = at; move(); });
       byId("ticks").append(tick);
     });
+    thin();
+    const again = (paper) => () => { state.paper = paper; curves(); };
+    addEventListener("resize", () => { thin(); curves(); });
+    addEventListener("beforeprint", again(true));
+    addEventListener("afterprint", again(false));
+  }
+
+  // labels that would touch each other are left out, their stops are not
+  function thin() {
+    let behind = -Infinity;
+    for (const tick of byId("ticks").children) {
+      tick.hidden = false;
+      const { left, right } = tick.getBoundingClientRect();
+      tick.hidden = left < behind;
+      if (!tick.hidden) behind = right;
+    }
   }
 
   function theme() {

@@ -1,5 +1,7 @@
 //! Metrics, classes and objects of the document.
 
+use std::collections::BTreeSet;
+
 use certiseg_cert::{Metric, mean_lower};
 
 use super::build::budget;
@@ -7,7 +9,7 @@ use super::document::{ClassPart, GoalPart, MetricPart, ObjectImage, ObjectsPart}
 use super::reading::{Readings, Until, until};
 use super::smoothed::right_at;
 use crate::number::{NONE, certified, certified_mean, nearest};
-use crate::{Run, run::Figures};
+use crate::{Picture, Run, VOID, run::Figures};
 
 /// Decimals of values.
 const DIGITS: usize = 4;
@@ -177,8 +179,8 @@ fn goals(runs: &[Run], readings: &Readings, metric: Metric) -> Vec<GoalPart> {
     names.into_iter().map(part).collect()
 }
 
-/// The classes that rows tell of.
-pub fn classes(runs: &[Run], readings: &Readings) -> Vec<ClassPart> {
+/// The classes that rows and pictures tell of.
+pub fn classes(runs: &[Run], readings: &Readings, pictures: &[Picture]) -> Vec<ClassPart> {
     let evaluation = runs.iter().find_map(|run| run.evaluation.first());
     let names = runs.iter().find_map(|run| {
         let names = run.head.settings.get("names")?.as_array()?;
@@ -191,6 +193,7 @@ pub fn classes(runs: &[Run], readings: &Readings) -> Vec<ClassPart> {
     });
     let names: Vec<String> = names.unwrap_or_default();
     let about = readings.metrics.iter().filter_map(|metric| metric.class());
+    let seen = Seen::of(readings, pictures);
     let counts = [
         runs.iter()
             .filter_map(|run| run.setting("classes")?.parse().ok())
@@ -198,13 +201,29 @@ pub fn classes(runs: &[Run], readings: &Readings) -> Vec<ClassPart> {
             .unwrap_or(0),
         evaluation.map_or(0, |all| all.pooled.iou.len()),
         about.max().map_or(0, |class| usize::from(class) + 1),
+        names.len(),
+        seen.count,
     ];
     let count = counts.into_iter().max().unwrap_or(0).min(255) as u8;
     let figure = |field: fn(&Figures) -> &Vec<Option<f64>>, class: u8| {
         let values = evaluation.map(|all| field(&all.pooled));
-        let value = values.and_then(|values| *values.get(usize::from(class))?);
-        nearest(value, DIGITS)
+        values.and_then(|values| *values.get(usize::from(class))?)
     };
+    // figures that certificates begin with, where no evaluation was made
+    let pooled = |metric: Metric| {
+        let mut rows = runs.iter().flat_map(|run| &run.dataset);
+        rows.find_map(|row| row.clean.filter(|_| row.metric == metric))
+    };
+    let clean_mean = |metric: Metric| {
+        let defined = readings.defined(metric);
+        mean(
+            &defined
+                .iter()
+                .filter_map(|reading| reading.clean)
+                .collect::<Vec<_>>(),
+        )
+    };
+    let shown = |value: Option<f64>, metric: Metric| nearest(value.or(pooled(metric)), DIGITS);
     let part = |class: u8| {
         let about = readings.metrics.iter().enumerate();
         let about: Vec<usize> = about
@@ -214,19 +233,21 @@ pub fn classes(runs: &[Run], readings: &Readings) -> Vec<ClassPart> {
         // a class has a recall where it is labelled
         let labelled =
             evaluation.map(|all| all.pooled.recall.get(usize::from(class)).copied().flatten());
-        let seen = about.iter().map(|&index| readings.metrics[index]);
-        let seen: Vec<bool> = seen
+        let measured = about.iter().map(|&index| readings.metrics[index]);
+        let measured: Vec<bool> = measured
             .filter(|metric| metric.needs_labels())
             .map(|metric| !readings.defined(metric).is_empty())
             .collect();
-        let state = match (labelled, &seen[..]) {
+        let state = match (labelled, &measured[..]) {
             (Some(recall), _) if recall.is_some() => "present",
             (Some(_), _) => "absent",
+            (None, _) if seen.labelled.contains(&class) => "present",
+            (None, _) if seen.all => "absent",
             (None, []) => "unknown",
-            (None, seen) if seen.contains(&true) => "present",
+            (None, measured) if measured.contains(&true) => "present",
             (None, _) => "absent",
         };
-        let mean = evaluation.and_then(|all| *all.mean.iou.get(usize::from(class))?);
+        let of_images = evaluation.and_then(|all| *all.mean.iou.get(usize::from(class))?);
         ClassPart {
             name: match names.get(usize::from(class)) {
                 Some(name) => format!("{class} {name}"),
@@ -234,15 +255,45 @@ pub fn classes(runs: &[Run], readings: &Readings) -> Vec<ClassPart> {
             },
             class,
             state,
-            iou: [figure(|f| &f.iou, class), nearest(mean, DIGITS)],
-            recall: figure(|f| &f.recall, class),
-            precision: figure(|f| &f.precision, class),
+            iou: [
+                shown(figure(|f| &f.iou, class), Metric::Iou(class)),
+                nearest(of_images.or(clean_mean(Metric::Iou(class))), DIGITS),
+            ],
+            recall: shown(figure(|f| &f.recall, class), Metric::Recall(class)),
+            precision: shown(figure(|f| &f.precision, class), Metric::Precision(class)),
             metrics: about,
         }
     };
     let all: Vec<_> = (0..count).map(part).collect();
     let tell = all.iter().any(|class| class.state != "unknown");
     if tell { all } else { Vec::new() }
+}
+
+/// Classes on pictures.
+struct Seen {
+    /// One more than the largest, predicted or labelled.
+    count: usize,
+    /// Those of labels.
+    labelled: BTreeSet<u8>,
+    /// Whether there is a label of every image of the rows, so that a class that is not here is absent.
+    all: bool,
+}
+
+impl Seen {
+    fn of(readings: &Readings, pictures: &[Picture]) -> Self {
+        let labels: Vec<_> = pictures.iter().filter(|p| p.label.is_some()).collect();
+        let known: BTreeSet<&str> = labels.iter().map(|picture| picture.id.as_str()).collect();
+        let labelled = labels.iter().filter_map(|picture| picture.label.as_ref());
+        let labelled: BTreeSet<u8> = labelled.flatten().copied().collect();
+        let predicted = pictures.iter().flat_map(|picture| &picture.prediction);
+        let all = predicted.chain(&labelled).filter(|&&class| class != VOID);
+        Seen {
+            count: all.max().map_or(0, |&class| usize::from(class) + 1),
+            labelled,
+            all: !readings.images.is_empty()
+                && readings.images.iter().all(|id| known.contains(id.as_str())),
+        }
+    }
 }
 
 /// Metrics of objects.

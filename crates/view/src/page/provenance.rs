@@ -55,9 +55,12 @@ impl Source {
                 head.seed
                     .map_or("nothing is random".into(), |seed| seed.to_string()),
             ),
-            fact("model hash", hash(run, "model_hash").unwrap_or(NONE.into())),
-            fact("data hash", hash(run, "data_hash").unwrap_or(NONE.into())),
         ];
+        // logits of others have no model, generated pictures no files: what is not there is left out
+        for name in ["model", "model_hash", "data", "data_hash"] {
+            let value = hash(run, name);
+            facts.extend(value.map(|value| fact(&name.replace('_', " "), value)));
+        }
         if let Some(shard) = &head.shard {
             facts.push(fact("part of the images", shard.clone()));
         }

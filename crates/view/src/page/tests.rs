@@ -104,6 +104,55 @@ fn absent_classes_are_marked() {
 }
 
 #[test]
+fn classes_are_those_of_rows_and_of_pictures() {
+    let picture = |id: &str| {
+        let mut picture = noisy(id, 4);
+        picture.label = Some([[1; 8], [2; 8]].concat());
+        picture.prediction = vec![3; 16];
+        picture
+    };
+    let dataset = r#"{"kind":"dataset","metric":"iou:2","norm":"2","clean":0.25,"value":0.1,"eps":0.1,"sum_of_image_minima":0.1,"images":2,"undefined":0}"#;
+    let rows = [
+        row("a", "iou:1", 0.1, Some(0.5)),
+        row("b", "iou:1", 0.1, Some(0.5)),
+        dataset.to_owned(),
+    ];
+    let states = |pictures: Vec<Picture>| {
+        let materials = Materials {
+            pictures,
+            ..materials(vec![run("certify", &rows)])
+        };
+        build::document(&materials).unwrap().classes
+    };
+    let all = states(vec![picture("a"), picture("b")]);
+    let state: Vec<_> = all.iter().map(|class| class.state).collect();
+    assert_eq!(state, ["absent", "present", "present", "absent"]);
+    // figures that certificates begin with; there is no row of eval
+    assert_eq!(all[1].iou, ["-", "1.0000"]);
+    assert_eq!(all[2].iou, ["0.2500", "-"]);
+    // a picture that is missing may have the class
+    let some: Vec<_> = states(vec![picture("a")]);
+    let state: Vec<_> = some.iter().map(|class| class.state).collect();
+    assert_eq!(state, ["unknown", "present", "present", "unknown"]);
+}
+
+#[test]
+fn provenance_has_what_the_head_has() {
+    let document = document(vec![certify()]);
+    let facts = &document.sources[0].facts;
+    let value = |name: &str| {
+        let found = facts.iter().find(|fact| fact[0] == name);
+        found.map(|fact| fact[1].as_str())
+    };
+    assert_eq!(value("model"), Some("a/b.safetensors"));
+    assert_eq!(
+        (value("model hash"), value("data hash")),
+        (Some("m"), Some("d"))
+    );
+    assert_eq!(value("data"), None);
+}
+
+#[test]
 fn a_beaten_certificate_comes_first() {
     let sound = attack("a", 0.1, 0.99999, 1.0);
     let page =
