@@ -141,7 +141,8 @@
     }
     for (const [points, paint, sign, name] of [[attacked, "var(--attacked)", "×", "attacked (mean)"], [smoothed, "var(--smoothed)", "□", "smoothed (mean)"]]) {
       if (!points.length) continue;
-      svg.append(node("path", { d: path(points.map(([eps, value]) => [x(eps), y(value)])), fill: "none", stroke: paint, "stroke-width": 1.2 }));
+      // what is certified is not known to hold between two marks, so only attacks are joined
+      if (points === attacked) svg.append(node("path", { d: path(points.map(([eps, value]) => [x(eps), y(value)])), fill: "none", stroke: paint, "stroke-width": 1.2 }));
       for (const [eps, value, i] of points) {
         svg.append(node("path", { class: "mark-" + name.split(" ")[0], d: SHAPES[sign](x(eps), y(value)), fill: "none", stroke: paint, "stroke-width": 2 },
           node("title", {}, `${name} at eps ${data.positions[i].text}: ${value}`)));
@@ -161,7 +162,7 @@
     if (rows.length && 2 * rows[rows.length - 1] < whole) chooser.append(button);
     section("curves", svg, node("p", { class: "note" }, `${m.title}, drawn from ${base} to ${peak}${base > 0 ? ": the axis does not begin at 0" : ""}. `
       + `Line: certified mean over ${m.images} images, as steps that hold up to their budget; band: from the tenth to the ninetieth of a hundred images; vertical line: the budget chosen.`
-      + (attacked.length + smoothed.length ? " Marks are of the rows; the thin line between them is not." : "")), chooser);
+      + (attacked.length ? " Crosses are of the rows; the thin line that joins them is not." : "")), chooser);
   }
 
   // ---- pictures
@@ -311,7 +312,7 @@
     if (!data.classes.length) return;
     const certified = (c) => c.metrics.map((i) => `${data.metrics[i].name} ${data.metrics[i].mean[state.at]}`).join(", ") || NONE;
     const rows = data.classes.map((c) => [
-      node("span", {}, node("span", { class: "swatch", style: `background: rgb(${colour(c.class)})` }), c.name, c.state === "absent" ? node("span", { class: "mark" }, "absent") : null),
+      node("span", {}, node("span", { class: "swatch", style: `background: rgb(${colour(c.class)})` }), c.name, " ", c.state === "absent" ? node("span", { class: "mark" }, "absent") : null),
       c.iou[0], c.iou[1], c.recall, c.precision, certified(c)]);
     section("classes", table(["class", "clean IoU, pooled", "clean IoU, mean", "clean recall, pooled", "clean precision, pooled", "certified at this budget"], rows,
       "Figures are those of rows of eval, or of the metrics of rows. A class without a labelled pixel is absent: it has no figure and is in no mean.", [5]));
