@@ -280,6 +280,7 @@ fn data_sets_curves_and_maps() {
     let expected = [
         "budget_accuracy",
         "gain_iou_2",
+        "label",
         "lose_iou_2",
         "prediction",
         "radius",
