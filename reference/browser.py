@@ -105,13 +105,13 @@ def read_rows(path):
 
 
 def read_maps(folder):
-    """Prediction, label and the budgets of accuracy by name of file."""
+    """Prediction, label and the budgets of metrics by name of file."""
     maps = {}
     for path in sorted(pathlib.Path(folder).glob("*.npz")):
         arrays = {}
         with zipfile.ZipFile(path) as archive:
-            for name in ("prediction", "label", "budget_accuracy"):
-                if name + ".npy" not in archive.namelist():
+            for name in (name.removesuffix(".npy") for name in archive.namelist()):
+                if name not in ("prediction", "label") and not name.startswith("budget_"):
                     continue
                 raw = archive.read(name + ".npy")
                 length = struct.unpack("<H", raw[8:10])[0]
@@ -139,12 +139,16 @@ def check(got, expected, what):
         print(f"WRONG  {what}: got {got!r}, expected {expected!r}")
 
 
-def counts(maps, eps):
+def counts(maps, eps, metric="accuracy"):
     """Pixels that can be taken within eps, and those that are wrong already."""
-    prediction, budgets = maps["prediction"], maps["budget_accuracy"]
+    prediction = maps["prediction"]
+    # no map: the metric means nothing on this picture
+    budgets = maps.get("budget_" + metric.replace(":", "_").replace("-", "_"), [math.inf] * len(prediction))
     label = maps.get("label", prediction)
     wrong = [l != 255 and l != p for l, p in zip(label, prediction)]
-    return [sum(not w and b <= eps for w, b in zip(wrong, budgets)), sum(wrong)]
+    # labels say nothing to stability; what is wrong by its label may have something to lose for another metric
+    left = [metric.startswith("stab") or not w or b > 0 for w, b in zip(wrong, budgets)]
+    return [sum(l and b <= eps for l, b in zip(left, budgets)), sum(wrong)]
 
 
 # counts cells of the picture with a striped and with a chequered pixel, from the colours on the screen
@@ -233,6 +237,27 @@ choose.dispatchEvent(new Event('change', {bubbles: true}));
 """
 
 
+# what each picture says of itself
+SAID = """
+return [...document.querySelectorAll('#pictures figure')].map((f) => {
+  const said = f.querySelector('canvas').dataset;
+  return [f.dataset.image, said.metric, Number(said.taken), Number(said.wrong)];
+});
+"""
+
+
+def of_metrics(driver, maps, positions):
+    """Masks of every metric, in the middle of the slider and at its end."""
+    for metric in range(driver.run("return document.getElementById('metric').options.length")):
+        driver.run(METRIC, metric)
+        for place in (len(positions) // 2, len(positions) - 1):
+            driver.run(MOVE, "eps", place)
+            eps = positions[place]["number"]
+            for image, name, *shown in driver.run(SAID):
+                check(shown, counts(maps[flat(image)], eps, name), f"taken and wrong pixels of {image} for {name} at {eps}")
+    driver.run(METRIC, 0)
+
+
 def labels_apart(driver, width):
     """No label touches another, whatever the metric."""
     for metric in range(driver.run("return document.getElementById('metric').options.length")):
@@ -309,6 +334,7 @@ def main(report, rows_path, maps_path, shots, planted=None):
             now = sum(taken for taken, _ in driver.run(CELLS).values())
             check(now >= before, True, f"striped pixels at {positions[place]['text']}")
             before = now
+        of_metrics(driver, maps, positions)
         # goals of rows
         goals = [row for row in rows if row["kind"] == "row" and str(row.get("goal", "")).startswith("accuracy<=")]
         thresholds = driver.run("return JSON.parse(document.getElementById('document').textContent).thresholds")

@@ -1,11 +1,12 @@
 //! Runs of verbs read back, for figures, tables and pages.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::Result;
 use certiseg_view::Run;
 
-use crate::fail::Usage;
+use crate::fail::{UNSOUND, Usage};
 use crate::rows_file::RowsFile;
 
 /// The name under which verbs write their rows into a folder.
@@ -34,6 +35,18 @@ pub fn read(path: &Path) -> Result<Run> {
         rows.head(),
         lines.iter().map(String::as_str),
     )?)
+}
+
+/// The code of a verb that shows runs: where an attack beat a certificate in one of them, that is said.
+pub fn verdict<'a>(runs: impl IntoIterator<Item = &'a Run>) -> ExitCode {
+    let mut runs = runs.into_iter();
+    match runs.find(|run| !run.beaten().is_empty()) {
+        None => ExitCode::SUCCESS,
+        Some(run) => {
+            say!("UNSOUND: an attack beat a certificate of {}", run.name);
+            ExitCode::from(UNSOUND)
+        }
+    }
 }
 
 /// A run with the label under which it is shown, where it has one.

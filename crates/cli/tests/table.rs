@@ -92,4 +92,10 @@ fn a_beaten_certificate_ends_with_three() {
     assert!(text.contains("- UNSOUND: "), "{text}");
     let words = String::from_utf8(output.stderr).unwrap();
     assert!(words.contains("UNSOUND"), "{words}");
+    let drawing = dir.path().join("a.svg");
+    let [run, drawing] = [&run, &drawing].map(|path| path.to_str().unwrap());
+    let output = certiseg(&["figure", "eps", run, "--out", drawing]);
+    assert_eq!(output.status.code(), Some(3));
+    let words = String::from_utf8(output.stderr).unwrap();
+    assert!(words.contains("UNSOUND"), "{words}");
 }

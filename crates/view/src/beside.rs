@@ -130,9 +130,9 @@ pub enum Plain {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Smoothed {
-    /// Certified and right, of the pixels that count; down.
+    /// Certified and right, of the pixels that count, less those that may be wrong; down.
     Accuracy,
-    /// Mean IoU with abstentions; to the nearest.
+    /// Mean IoU with abstentions, where no certified pixel may be wrong; to the nearest.
     Miou,
     /// Abstained, of the pixels that count; up.
     Abstained,
@@ -374,13 +374,15 @@ impl Plain {
 
 impl Smoothed {
     fn of(self, run: &Run) -> Result<f64> {
-        let figures = run.smooth_dataset.last();
-        let figures = figures.and_then(|row| row.figures.as_ref());
-        let value = figures.and_then(|figures| match self {
-            Smoothed::Accuracy => figures.acc_certified,
-            Smoothed::Miou => figures.miou_dataset,
-            Smoothed::Abstained => figures.abstain_rate,
-        });
+        let all = run.smooth_dataset.last();
+        let figures = all.and_then(|row| row.figures.as_ref());
+        // where some of the certified may be wrong nobody knows of which class these are
+        let exact = run.smooth.iter().all(|row| row.allowed == Some(0));
+        let value = match self {
+            Smoothed::Accuracy => all.and_then(|row| row.right_at_least),
+            Smoothed::Miou => figures.and_then(|f| f.miou_dataset.filter(|_| exact)),
+            Smoothed::Abstained => figures.and_then(|f| f.abstain_rate),
+        };
         value.ok_or_else(|| missing("a figure of smoothing", "rows of `smooth` beside labels"))
     }
 
@@ -482,6 +484,14 @@ mod tests {
         let asked = ours(r#"{"kind":"attacked","metric":"accuracy","eps":0.1}"#);
         assert_eq!(asked.answer(&run(&[row, &other])).unwrap(), "0.6250");
         assert!(asked.answer(&run(&[])).is_err());
+    }
+
+    #[test]
+    fn what_may_be_wrong_is_taken_off_what_smoothing_certifies() {
+        let dataset = r#"{"kind":"smooth-dataset","images":1,"defined":1,"certified":0.6,"abstained":0.4,"tests":10,"certified_components":6,"net":5,"wrong_images":0.001,"band":1.0,"gain":null,"right_at_least":0.4,"figures":{"acc_certified":0.5,"acc_selective":0.5,"abstain_rate":0.4,"abstain_rate_all_pixels":0.4,"acc_by_class":[],"iou_dataset":[],"miou_dataset":0.5,"miou_dataset_absent0":0.5,"miou_dataset_kplus1":0.5,"miou_pairs_skip_absent":0.5,"miou_pairs_absent0":0.5,"miou_pairs_absent1":0.5,"miou_image_mean":0.5},"boundary":null}"#;
+        let asked = ours(r#"{"kind":"smoothed","figure":"accuracy"}"#);
+        let answer = asked.answer(&run(&[dataset])).unwrap();
+        assert_eq!(answer.parse::<f64>().unwrap(), 0.4);
     }
 
     #[test]

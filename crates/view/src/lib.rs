@@ -4,6 +4,7 @@
 //! judge, and is cut to its digits on the side on which its row errs: certified values down, those of false
 //! decisions up, what attacks found to the nearest. Files, clocks and networks are the caller's.
 
+mod alike;
 pub mod beside;
 mod error;
 pub mod figure;

@@ -6,6 +6,8 @@ mod eval;
 mod time;
 mod toy;
 
+use std::collections::BTreeSet;
+
 use certiseg_cert::smoothing::{SmoothCurve, SmoothDataset, SmoothRow};
 use certiseg_cert::{CurveRow, DatasetRow, FORMAT, Head, Row};
 use serde::Deserialize;
@@ -131,6 +133,14 @@ impl Run {
         }
     }
 
+    /// Images on which an attack beat the certificate beside it.
+    pub fn beaten(&self) -> BTreeSet<&str> {
+        let struck = self.attacks.iter().filter(|row| row.is_beaten());
+        let least = self.least.iter().filter(|row| row.is_beaten());
+        let struck = struck.map(|row| row.image.as_str());
+        struck.chain(least.map(|row| row.image.as_str())).collect()
+    }
+
     /// A setting of the head, as text without quotes.
     pub fn setting(&self, name: &str) -> Option<String> {
         match self.head.settings.get(name)? {
@@ -173,6 +183,43 @@ mod tests {
         assert_eq!((run.setting("split"), run.setting("none")), (None, None));
         let beaten = row.replace("}", r#","unsound":true}"#);
         assert!(Run::read("r", HEAD, [beaten.as_str()]).unwrap().attacks[0].unsound);
+    }
+
+    #[test]
+    fn certificates_are_beaten_by_words_or_by_numbers() {
+        let attack = |metric: &str, certified: &str, attacked: &str| {
+            format!(
+                r#"{{"kind":"attack","image":"a","metric":"{metric}","norm":"2","eps":0.1,"clean":0.5,"certified":{certified},"attacked":{attacked},"attack":"pgd"}}"#
+            )
+        };
+        let least = |certified: &str, attacked: &str| {
+            format!(
+                r#"{{"kind":"least","image":"a","goal":"accuracy<=0.5","certified":{certified},"attacked":{attacked}}}"#
+            )
+        };
+        let beaten = |row: String| {
+            let run = Run::read("r", HEAD, [row.as_str()]).unwrap();
+            run.beaten().contains("a")
+        };
+        for row in [
+            attack("accuracy", "0.5", "0.25"),
+            attack("fnr:1", "0.5", "0.75"),
+            attack("accuracy", "0.5", "0.5").replace('}', r#","unsound":true}"#),
+            least("0.5", "0.25"),
+            least("null", "0.25").replace('}', r#","unsound":true}"#),
+        ] {
+            assert!(beaten(row.clone()), "{row}");
+        }
+        for row in [
+            attack("accuracy", "0.5", "0.5"),
+            attack("fnr:1", "0.5", "0.5"),
+            attack("accuracy", "null", "0.25"),
+            attack("accuracy", "0.5", "null"),
+            least("0.5", "0.5"),
+            least("0.5", "null"),
+        ] {
+            assert!(!beaten(row.clone()), "{row}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use clap::Args;
 
 use crate::fail::Usage;
 use crate::output::print_line;
-use crate::runs::Labelled;
+use crate::runs::{Labelled, verdict};
 use crate::{pictures, saved};
 
 /// Flags of the verb.
@@ -72,14 +72,15 @@ impl Figure {
         // before the work, not behind it
         let write = writer(out)?;
         self.check(&kind)?;
-        let drawing = kind.draw(&self.material()?, &self.ask());
+        let material = self.material()?;
+        let drawing = kind.draw(&material, &self.ask());
         let drawing = drawing.map_err(|error| {
             let hint = format!("{name} is made from: {}", kind.made);
             Usage::error(error.to_string(), hint)
         })?;
         write_whole(out, &write(&drawing)?)?;
         say!("figure  {}", out.display());
-        Ok(ExitCode::SUCCESS)
+        Ok(verdict(material.runs.iter().map(|shown| &shown.run)))
     }
 
     /// An error where a flag is given that the figure does not heed.

@@ -8,9 +8,9 @@ use certiseg_cert::Budget;
 use certiseg_view::{Run, table};
 use clap::{Args, ValueEnum};
 
-use crate::fail::{UNSOUND, Usage};
+use crate::fail::Usage;
 use crate::output::print_line;
-use crate::runs::Labelled;
+use crate::runs::{Labelled, verdict};
 
 /// Flags of the verb.
 #[derive(Args)]
@@ -92,17 +92,7 @@ impl Table {
             }
             _ => self.print(&grid)?,
         }
-        let beaten = |run: &&Run| {
-            let found = run.attacks.iter().any(|row| row.unsound);
-            found || run.least.iter().any(|row| row.unsound)
-        };
-        match runs.iter().find(beaten) {
-            None => Ok(ExitCode::SUCCESS),
-            Some(run) => {
-                say!("UNSOUND: an attack beat a certificate of {}", run.name);
-                Ok(ExitCode::from(UNSOUND))
-            }
-        }
+        Ok(verdict(&runs))
     }
 
     fn print(&self, grid: &table::Grid) -> Result<()> {

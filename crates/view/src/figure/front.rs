@@ -4,15 +4,17 @@ use certiseg_cert::Metric;
 
 use super::axis::Axis;
 use super::plot::{Join, Look, Panel, Series, plots};
-use super::source::about;
+use super::source::{about, same_pictures};
 use super::spread::mean;
 use super::{Ask, Figure, Labelled, Material, missing};
-use crate::Result;
 use crate::number::certified_mean;
+use crate::{Result, Run};
 
 /// Draws it.
 pub(super) fn draw(material: &Material, ask: &Ask) -> Result<Figure> {
     let metric = ask.metric;
+    let runs: Vec<&Run> = material.runs.iter().map(|labelled| &labelled.run).collect();
+    same_pictures(&runs)?;
     let mut budgets = ask.eps.clone();
     if budgets.is_empty() {
         let rows = material.runs.iter().flat_map(|labelled| &labelled.run.rows);
@@ -129,6 +131,14 @@ mod tests {
             assert_eq!(texts.iter().filter(|text| *text == tag).count(), 1);
         }
         is_steady(|| draw(&material(), &Ask::default()).unwrap());
+    }
+
+    #[test]
+    fn budgets_of_two_norms_are_on_no_front() {
+        let mut mixed = material();
+        mixed.runs[1].run.head.norm = Some(certiseg_cert::Norm::LINF);
+        let error = draw(&mixed, &Ask::default()).unwrap_err().to_string();
+        assert!(error.contains("another norm"), "{error}");
     }
 
     #[test]

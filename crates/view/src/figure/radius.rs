@@ -11,10 +11,17 @@ use super::plot::{Join, Look, Panel, Series, plots};
 use super::source::about;
 use super::spread::tenths;
 use super::{Ask, Figure, Material, missing};
-use crate::Result;
+use crate::alike::same;
+use crate::{Result, Run};
 
 /// Draws it.
 pub(super) fn draw(material: &Material, _: &Ask) -> Result<Figure> {
+    let runs: Vec<&Run> = material.runs.iter().map(|labelled| &labelled.run).collect();
+    same(&runs, "norm", &|run| {
+        run.smooth_curves
+            .first()
+            .map(|curve| curve.norm.to_string())
+    })?;
     let mut series = Vec::new();
     let mut images = 0;
     for labelled in &material.runs {
@@ -39,12 +46,14 @@ pub(super) fn draw(material: &Material, _: &Ask) -> Result<Figure> {
             series.push(line(
                 &format!("{name}certified"),
                 &curves,
+                |curve| curve.tests > 0,
                 |p| Some(p.certified),
                 look,
             ));
             let mut right = line(
                 &format!("{name}certified and right"),
                 &curves,
+                |curve| curve.counted.is_some_and(|counted| counted > 0),
                 |point| point.right,
                 look.dashed("5 2"),
             );
@@ -91,13 +100,14 @@ pub(super) fn draw(material: &Material, _: &Ask) -> Result<Figure> {
 fn line(
     name: &str,
     curves: &[&SmoothCurve],
+    defined: fn(&SmoothCurve) -> bool,
     share: fn(&CurvePoint) -> Option<f64>,
     look: Look,
 ) -> Series {
     let curves: Vec<&&SmoothCurve> = curves
         .iter()
-        .filter(|curve| curve.points.iter().all(|point| share(point).is_some()))
-        .filter(|curve| !curve.points.is_empty())
+        // where nothing is certified there is no point, but an image of the mean
+        .filter(|curve| defined(curve))
         .collect();
     let mut radii: Vec<f64> = curves
         .iter()
@@ -164,6 +174,37 @@ mod tests {
         let right = drawn(&figure, "sigma 0.25, certified and right");
         assert!((right[0][1] - 0.7).abs() < 3e-3, "{right:?}");
         is_steady(|| draw(&material(), &Ask::default()).unwrap());
+    }
+
+    #[test]
+    fn images_of_which_nothing_is_certified_are_in_the_mean() {
+        let a = point(0.2, 0.9, Some(0.8));
+        let rows = [
+            curve("a", &a, "10"),
+            curve("b", "", "10"),
+            curve("void", "", "0"),
+        ];
+        let material = Material {
+            runs: vec![labelled("s", &rows)],
+            ..Material::default()
+        };
+        let figure = draw(&material, &Ask::default()).unwrap();
+        // of three images all of which were tested, of two that have labels
+        for (name, mean) in [("s, certified", 0.3), ("s, certified and right", 0.4)] {
+            let line = drawn(&figure, name);
+            assert!((line[0][1] - mean).abs() < 3e-3, "{name}: {line:?}");
+        }
+    }
+
+    #[test]
+    fn radii_of_two_norms_are_in_no_figure() {
+        let rows = [
+            curve("a", &point(0.2, 0.9, None), "null").replace(r#""norm":"2""#, r#""norm":"1""#)
+        ];
+        let mut mixed = material();
+        mixed.runs.push(labelled("laplace", &rows));
+        let error = draw(&mixed, &Ask::default()).unwrap_err().to_string();
+        assert!(error.contains("another norm"), "{error}");
     }
 
     #[test]

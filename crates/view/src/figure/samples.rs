@@ -4,11 +4,11 @@
 
 use super::axis::Axis;
 use super::plot::{Join, Look, Panel, Series, plots};
-use super::source::about;
+use super::source::{about, same_network, same_pictures};
 use super::{Ask, Figure, Material, missing};
-use crate::Result;
 use crate::number::nearest;
 use crate::run::Compared;
+use crate::{Result, Run};
 
 /// Methods in the order of their looks, and what people call them.
 const METHODS: [(&str, &str); 4] = [
@@ -21,6 +21,9 @@ const METHODS: [(&str, &str); 4] = [
 /// Draws it.
 pub(super) fn draw(material: &Material, ask: &Ask) -> Result<Figure> {
     let runs = material.runs.iter().map(|labelled| &labelled.run);
+    let all: Vec<&Run> = runs.clone().collect();
+    same_network(&all)?;
+    same_pictures(&all)?;
     let rows: Vec<&Compared> = runs.clone().flat_map(|run| &run.compared).collect();
     let mut budgets: Vec<f64> = rows.iter().map(|row| row.eps).collect();
     budgets.retain(|eps| ask.eps.is_empty() || ask.eps.contains(eps));

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Error, Picture, Result, Run};
+use crate::alike::{budgets, same, values};
+use crate::{Picture, Result, Run};
 
 /// A run under the name that people read.
 #[derive(Debug)]
@@ -139,27 +140,27 @@ impl Run {
     }
 }
 
-/// [`Error::Mixed`] unless all runs that state them have the weights, the size and the norm of the first.
+/// [`crate::Error::Mixed`] unless all runs that state them have the weights, the size, the norm and the pixels of the first.
 pub(super) fn alike(runs: &[&Run]) -> Result<()> {
-    let same = |what: &'static str, read: &dyn Fn(&Run) -> Option<String>| {
-        let mut stated = runs.iter().filter_map(|run| Some((*run, read(run)?)));
-        let Some((first, expected)) = stated.next() else {
-            return Ok(());
-        };
-        match stated.find(|(_, got)| *got != expected) {
-            None => Ok(()),
-            Some((run, got)) => Err(Error::Mixed {
-                what,
-                run: run.name.clone(),
-                other: first.name.clone(),
-                got,
-                expected,
-            }),
-        }
-    };
-    same("network", &|run| run.deep("model_hash"))?;
-    same("size of pictures", &size)?;
-    same("norm", &|run| run.head.norm.map(|norm| norm.to_string()))
+    same(runs, "network", &|run| run.deep("model_hash"))?;
+    same(runs, "size of pictures", &size)?;
+    values(runs)?;
+    budgets(runs)
+}
+
+/// [`crate::Error::Mixed`] unless runs of several networks are of the same pictures, and budgets of one norm and tensor.
+pub(super) fn same_pictures(runs: &[&Run]) -> Result<()> {
+    same(runs, "data", &|run| run.deep("data_hash"))?;
+    same(runs, "size of pictures", &size)?;
+    values(runs)?;
+    budgets(runs)
+}
+
+/// [`crate::Error::Mixed`] unless runs are of one network, wherever its weights have no hash by its file.
+pub(super) fn same_network(runs: &[&Run]) -> Result<()> {
+    same(runs, "network", &|run| {
+        run.deep("model_hash").or_else(|| run.deep("model"))
+    })
 }
 
 #[cfg(test)]
@@ -201,5 +202,19 @@ mod tests {
         alike(&[&one, &bare, &one]).unwrap();
         let error = alike(&[&one, &two]).unwrap_err().to_string();
         assert_eq!(error, "two is of another network than one: b, expected a");
+        let error = same_network(&[&one, &two]).unwrap_err().to_string();
+        assert!(error.contains("another network"), "{error}");
+    }
+
+    #[test]
+    fn runs_of_other_pictures_are_refused() {
+        let one = run("one", r#"{"data_hash":"a","size":[1,2]}"#, &[]);
+        let size = run("size", r#"{"data_hash":"a","size":[2,2]}"#, &[]);
+        let data = run("data", r#"{"data_hash":"b","size":[1,2]}"#, &[]);
+        same_pictures(&[&one, &one]).unwrap();
+        for (other, what) in [(&size, "another size of pictures"), (&data, "another data")] {
+            let error = same_pictures(&[&one, other]).unwrap_err().to_string();
+            assert!(error.contains(what), "{error}");
+        }
     }
 }

@@ -14,8 +14,9 @@ use super::provenance::{Source, assumptions, hash};
 use super::reading::Readings;
 use super::smoothed::{Beside, Smoothing};
 use super::verdict::Verdict;
+use crate::alike::values;
 use crate::number::nearest;
-use crate::{Error, Result, Run};
+use crate::{Error, Picture, Result, Run, VOID};
 
 /// Pictures on a page.
 const PICTURES: usize = 50;
@@ -27,6 +28,7 @@ const PICTURES: usize = 50;
 pub fn document(materials: &Materials) -> Result<Document> {
     let Materials { runs, pictures, .. } = materials;
     one_model(runs)?;
+    values(&runs.iter().collect::<Vec<_>>())?;
     let readings = Readings::of(runs);
     let asked = asked(runs);
     if readings.metrics.is_empty()
@@ -51,6 +53,13 @@ pub fn document(materials: &Materials) -> Result<Document> {
     let start = asked.get(asked.len() / 2);
     let start = start.and_then(|eps| stops.iter().position(|stop| stop == eps));
     let mut warnings = warnings(runs);
+    let foreign = foreign(&readings, pictures);
+    if !foreign.is_empty() {
+        warnings.push(format!(
+            "The maps are not of the rows: the clean accuracy is another on {}",
+            foreign.join(", ")
+        ));
+    }
     if !pictures.is_empty() && images.iter().all(|image| image.picture.is_none()) && left_out == 0 {
         warnings
             .push("No picture has the name of an image of the rows: pictures are not shown".into());
@@ -137,6 +146,23 @@ fn warnings(runs: &[Run]) -> Vec<String> {
         ));
     }
     all
+}
+
+/// Pictures whose maps have as many pixels that count as the rows, and another share of them right: of another network.
+fn foreign<'a>(readings: &Readings, pictures: &'a [Picture]) -> Vec<&'a str> {
+    let differs = |picture: &&Picture| {
+        let reading = readings.get(Metric::Accuracy, &picture.id);
+        let Some((reading, label)) = reading.zip(picture.label.as_ref()) else {
+            return false;
+        };
+        let counted = label.iter().filter(|&&label| label != VOID).count();
+        let wrong = picture.wrong().into_iter().filter(|wrong| *wrong).count();
+        let right = 1.0 - wrong as f64 / counted.max(1) as f64;
+        let clean = reading.clean.filter(|_| reading.counted == counted as u64);
+        clean.is_some_and(|clean| (clean - right).abs() > 1e-9)
+    };
+    let all = pictures.iter().filter(differs);
+    all.map(|picture| picture.id.as_str()).collect()
 }
 
 /// Budgets of rows, rising.

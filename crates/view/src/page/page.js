@@ -139,7 +139,9 @@
       svg.append(node("path", { d: path(steps(mean)), fill: "none", stroke: "var(--certified)", "stroke-width": 2.5 }));
       labels.push([y(mean[mean.length - 1][1]) + 4, "certified (mean)", "var(--certified)"]);
     }
-    for (const [points, paint, sign, name] of [[attacked, "var(--attacked)", "×", "attacked (mean)"], [smoothed, "var(--smoothed)", "□", "smoothed (mean)"]]) {
+    const counts = [...new Set(attacked.map(([, , i]) => m.attacked_images[i]))];
+    const among = counts.every((count) => count === m.images) ? "mean" : counts.length === 1 ? `n = ${counts[0]}` : "some";
+    for (const [points, paint, sign, name] of [[attacked, "var(--attacked)", "×", `attacked (${among})`], [smoothed, "var(--smoothed)", "□", "smoothed (mean)"]]) {
       if (!points.length) continue;
       // what is certified is not known to hold between two marks, so only attacks are joined
       if (points === attacked) svg.append(node("path", { d: path(points.map(([eps, value]) => [x(eps), y(value)])), fill: "none", stroke: paint, "stroke-width": 1.2 }));
@@ -199,19 +201,21 @@
     canvas.height = height * zoom;
     const context = canvas.getContext("2d", { willReadFrequently: true }), out = context.createImageData(width * zoom, height * zoom);
     const levels = maps.levels[name];
+    // labels say nothing to stability; and what is wrong by its label may have something to lose for another metric
+    const blind = name !== undefined && name.startsWith("stab");
     let lost = 0, bad = 0;
     for (let row = 0; row < height; row += 1) {
       for (let column = 0; column < width; column += 1) {
         const pixel = row * width + column;
         const label = maps.label ? maps.label[pixel] : maps.prediction[pixel];
         const isWrong = label !== 255 && label !== maps.prediction[pixel];
-        const isTaken = !isWrong && levels !== undefined && levels[pixel] <= at;
+        const isTaken = levels !== undefined && levels[pixel] <= at && (!isWrong || blind || levels[pixel] > 0);
         lost += isTaken; bad += isWrong;
         const base = label === 255 ? VOID : colour(maps.prediction[pixel]);
         for (let dy = 0; dy < zoom; dy += 1) {
           for (let dx = 0; dx < zoom; dx += 1) {
             const X = column * zoom + dx, Y = row * zoom + dy, to = 4 * (Y * width * zoom + X);
-            const c = isWrong ? wrong(X, Y, zoom) : isTaken ? taken(X, Y, zoom, base) : base;
+            const c = isTaken ? taken(X, Y, zoom, base) : isWrong ? wrong(X, Y, zoom) : base;
             out.data[to] = c[0]; out.data[to + 1] = c[1]; out.data[to + 2] = c[2]; out.data[to + 3] = 255;
           }
         }
@@ -302,7 +306,7 @@
     if (asked.length) {
       out.push(table(["goal of the rows", "mean", "least", "images", "no budget", "pooled", "attacked, mean"],
         asked.map((g) => [g.goal, g.mean, g.least, String(g.images), String(g.unreachable), g.pooled, g.attacked]),
-        "Budgets below which the goal is out of reach: mean and least of the images that some budget reaches" + (asked.some((g) => has(g.pooled)) ? "; pooled: one budget for all images." : ".")));
+        "Budgets below which the goal is out of reach: mean and least of the images that some budget reaches; attacked: mean of the images (so many) on which an attack reached it" + (asked.some((g) => has(g.pooled)) ? "; pooled: one budget for all images." : ".")));
     }
     section("goal", out);
   }
@@ -391,7 +395,9 @@
     byId("eps-now").textContent = p.text + (p.row ? " (of the rows)" : p.number === 0 ? " (the clean picture)" : "");
     for (const [id, texts] of [["certified", m.mean], ["pooled", m.pooled], ["attacked", m.attacked]]) {
       const place = byId("now-" + id);
-      place.textContent = texts[state.at];
+      // a mean of fewer images than the certified one says so
+      const fewer = id === "attacked" && has(texts[state.at]) && m.attacked_images[state.at] !== m.images;
+      place.textContent = texts[state.at] + (fewer ? ` (${m.attacked_images[state.at]} images)` : "");
       place.parentNode.hidden = !texts.some(has);
     }
     byId("now-clean").textContent = m.clean;

@@ -81,8 +81,8 @@ pub fn metric_part(
         clean: nearest(mean(&clean), DIGITS),
         clean_pooled: nearest(dataset().find_map(|row| row.clean), DIGITS),
         mean: over(&|values| certified_mean(metric, values)),
-        low: over(&|values| Some(rank(values, 1))),
-        high: over(&|values| Some(rank(values, 9))),
+        low: over(&|values| Some(rank(metric, values, 1))),
+        high: over(&|values| Some(rank(metric, values, 9))),
         pooled: texts(metric, pooled),
         attacked: found
             .iter()
@@ -106,11 +106,15 @@ fn smoothed(runs: &[Run], metric: Metric, eps: f64) -> Option<f64> {
     (asked && same).then(|| right_at(runs, eps)).flatten()
 }
 
-/// The value below which so many tenths of the images are.
-fn rank(values: &[f64], tenths: usize) -> f64 {
+/// The value below which so many tenths of the images are; of two neighbours the worse one.
+fn rank(metric: Metric, values: &[f64], tenths: usize) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
-    sorted[(sorted.len() - 1) * tenths / 10]
+    let place = (sorted.len() - 1) * tenths;
+    match metric.higher_is_better() {
+        true => sorted[place / 10],
+        false => sorted[place.div_ceil(10)],
+    }
 }
 
 fn mean(values: &[f64]) -> Option<f64> {
@@ -172,7 +176,11 @@ fn goals(runs: &[Run], readings: &Readings, metric: Metric) -> Vec<GoalPart> {
                 Some(row) if row.unreachable => NEVER.into(),
                 row => row.and_then(|row| row.value).map_or(NONE.into(), budget),
             },
-            attacked: nearest(mean(&found), DIGITS),
+            // those that an attack reached, which need not be those behind the certified mean
+            attacked: match found.len() {
+                0 => NONE.into(),
+                count => format!("{} ({count})", nearest(mean(&found), DIGITS)),
+            },
             goal: name,
         }
     };
@@ -351,5 +359,19 @@ fn words(metric: Metric) -> String {
         Metric::Miou => "mean IoU over classes".into(),
         Metric::Objects(_) => of("objects that are not lost,"),
         Metric::StableObjects(_) => of("predicted objects that stay,"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bands_lie_on_the_worse_side() {
+        let values = [0.4, 0.1, 0.3, 0.2];
+        let band = |metric| [1, 9].map(|tenths| rank(metric, &values, tenths));
+        assert_eq!(band(Metric::Accuracy), [0.1, 0.3]);
+        assert_eq!(band(Metric::Fnr(1)), [0.2, 0.4]);
+        assert_eq!(rank(Metric::Fnr(1), &[0.5], 9), 0.5);
     }
 }

@@ -202,6 +202,65 @@ fn runs_of_several_models_have_no_page() {
 }
 
 #[test]
+fn an_attack_whose_own_row_certifies_nothing_beats_another_run() {
+    let runs = vec![certify(), run("attack", &[attack("b", 0.1, 0.0, 0.25)])];
+    let page = super::page(&materials(runs)).unwrap();
+    assert!(page.unsound);
+    let line = "UNSOUND on 1/1 images: an attack beat a certificate";
+    assert_eq!(page.verdict, line);
+}
+
+#[test]
+fn goals_with_nothing_at_stake_are_no_evidence() {
+    let least = |certified: f64, attacked: f64| {
+        format!(
+            r#"{{"kind":"least","image":"a","goal":"accuracy<=0.5","certified":{certified},"attacked":{attacked}}}"#
+        )
+    };
+    for (row, state) in [
+        (least(0.0, 0.1), "untested"),
+        (least(0.1, 0.1), "sound"),
+        (least(0.2, 0.1), "unsound"),
+    ] {
+        let verdict = document(vec![certify(), run("attack", &[row])]).verdict;
+        assert_eq!(verdict.state, state);
+    }
+}
+
+#[test]
+fn other_numbers_of_the_same_name_have_no_page() {
+    let row = row("a", "accuracy", 0.5, Some(0.9));
+    for (from, to) in [
+        (r#""norm":"2""#, r#""norm":"inf""#),
+        (r#""unit":"pixels""#, r#""unit":"other pixels""#),
+        (r#""data_hash""#, r#""region_hash":"r","data_hash""#),
+    ] {
+        let head = HEAD.replace(from, to);
+        let other = Run::read("other", &head, [row.as_str()]).unwrap();
+        let error = super::page(&materials(vec![certify(), other])).unwrap_err();
+        assert!(matches!(error, Error::Mixed { .. }), "{error}");
+    }
+}
+
+#[test]
+fn maps_of_another_network_are_told() {
+    let accuracy =
+        row("a", "accuracy", 0.1, Some(0.5)).replace(r#""counted":9"#, r#""counted":16"#);
+    let warnings = |wrong: usize| {
+        let mut picture = noisy("a", 4);
+        picture.label = Some(vec![1; 16]);
+        picture.prediction = [vec![0; wrong], vec![1; 16 - wrong]].concat();
+        let materials = Materials {
+            pictures: vec![picture],
+            ..materials(vec![run("certify", std::slice::from_ref(&accuracy))])
+        };
+        build::document(&materials).unwrap().warnings
+    };
+    assert!(warnings(0).is_empty());
+    assert!(warnings(1)[0].contains("not of the rows"));
+}
+
+#[test]
 fn nothing_in_the_document_ends_the_script() {
     let evil = "</script><script>alert(1)</script>{{script}}";
     let rows = [row(evil, "accuracy", 0.1, Some(0.5))];

@@ -36,22 +36,17 @@ impl Verdict {
         for run in runs {
             let same = certified.iter().all(|data| *data == hash(run, "data_hash"));
             for row in &run.attacks {
-                if row.is_at_stake() || row.unsound {
-                    images.insert(&row.image);
-                }
                 let other = readings.get(row.metric, &row.image);
                 let other = other.and_then(|reading| reading.at(row.eps.get()));
                 let other = other.filter(|_| same && row.region.is_none() && !row.idle);
-                let below = |certified: f64| {
-                    row.attacked
-                        .is_some_and(|attacked| match row.metric.higher_is_better() {
-                            true => attacked < certified,
-                            false => attacked > certified,
-                        })
-                };
-                if row.unsound || other.is_some_and(below) {
+                let by_other = other.is_some_and(|certified| row.beats(certified));
+                // an image that is bad was tested, whatever its own row has at stake
+                if row.is_at_stake() || row.is_beaten() || by_other {
+                    images.insert(&row.image);
+                }
+                if row.is_beaten() || by_other {
                     bad.insert(&row.image);
-                    let certified = row.certified.filter(|_| row.unsound).or(other);
+                    let certified = row.certified.filter(|_| row.is_beaten()).or(other);
                     beaten.push(format!(
                         "{}: {} certified {} within eps = {}, and {} found {}",
                         row.image,
@@ -64,10 +59,10 @@ impl Verdict {
                 }
             }
             for row in &run.least {
-                if row.attacked.is_some() {
+                if row.is_at_stake() || row.is_beaten() {
                     images.insert(&row.image);
                 }
-                if row.unsound {
+                if row.is_beaten() {
                     bad.insert(&row.image);
                     beaten.push(format!(
                         "{}: {} certified out of reach below {}, and an attack reached it at {}",

@@ -45,6 +45,24 @@ impl Attack {
             && self.attacked.is_some()
             && self.certified.is_some_and(says)
     }
+
+    /// Whether what was found is worse than a certified value.
+    pub fn beats(&self, certified: f64) -> bool {
+        let worse = |attacked: f64| match self.metric.higher_is_better() {
+            true => attacked < certified,
+            false => attacked > certified,
+        };
+        self.attacked.is_some_and(worse)
+    }
+
+    /// Whether the attack beat the certificate beside it, by the word of the row or by its numbers: those are rounded so
+    /// that an attack which did not beat it never looks as if it had.
+    pub fn is_beaten(&self) -> bool {
+        self.unsound
+            || self
+                .certified
+                .is_some_and(|certified| self.beats(certified))
+    }
 }
 
 /// One image, one criterion, one budget: what each attack came to.
@@ -129,4 +147,17 @@ pub struct Least {
     /// The attack beat the certificate.
     #[serde(default)]
     pub unsound: bool,
+}
+
+impl Least {
+    /// Whether there was a certificate that an attack could beat, and one that reached the goal.
+    pub fn is_at_stake(&self) -> bool {
+        self.attacked.is_some() && self.certified.is_some_and(|certified| certified > 0.0)
+    }
+
+    /// Whether the attack beat the certificate, by the word of the row or by its numbers.
+    pub fn is_beaten(&self) -> bool {
+        let within = |certified: f64| self.attacked.is_some_and(|attacked| attacked < certified);
+        self.unsound || self.certified.is_some_and(within)
+    }
 }

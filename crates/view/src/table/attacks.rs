@@ -73,7 +73,7 @@ fn line(run: &Run, rows: &[&Attack], digits: usize) -> Vec<String> {
     let [clean, bound, attacked] = [0, 1, 2].map(all);
     let at_stake = rows.iter().filter(|row| row.is_at_stake());
     let (held, at_stake) = at_stake.fold((0, 0), |(held, all), row| {
-        (held + usize::from(!row.unsound), all + 1)
+        (held + usize::from(!row.is_beaten()), all + 1)
     });
     let found = found(&clean, &attacked, &bound);
     vec![
@@ -147,8 +147,7 @@ fn metrics(run: &Run) -> Vec<Metric> {
 
 fn words(grid: &mut Grid, runs: &[Run]) {
     for run in runs {
-        let beaten = run.attacks.iter().filter(|row| row.unsound);
-        let beaten: Vec<_> = beaten.map(|row| row.image.as_str()).collect();
+        let beaten: Vec<_> = run.beaten().into_iter().collect();
         if !beaten.is_empty() {
             grid.note(format!(
                 "UNSOUND: {}: an attack beat a certificate on {}; this must never happen",
@@ -232,6 +231,13 @@ mod tests {
         assert!(cells.contains(" 1/2 "), "{cells}");
         assert!(notes[0].starts_with("UNSOUND: r: an attack beat a certificate on a;"));
         assert!(notes[1].starts_with("r: no attack ran for 1 of 4 rows"));
+    }
+
+    #[test]
+    fn numbers_that_beat_are_as_loud_as_words() {
+        let (cells, notes) = cells(&[row("a", ["1.0", "0.5", "0.25"], "pgd", "")]);
+        assert!(cells.contains(" 0/1 "), "{cells}");
+        assert!(notes[0].starts_with("UNSOUND: r:"), "{notes:?}");
     }
 
     #[test]
