@@ -25,6 +25,7 @@ mod toy;
 
 use certiseg_cert::Metric;
 
+pub(crate) use self::source::alike;
 pub use self::source::{Labelled, Material, Saved};
 use crate::{Error, Result};
 

@@ -140,7 +140,7 @@ impl Run {
 }
 
 /// [`Error::Mixed`] unless all runs that state them have the weights, the size and the norm of the first.
-pub(super) fn alike(runs: &[&Run]) -> Result<()> {
+pub(crate) fn alike(runs: &[&Run]) -> Result<()> {
     let same = |what: &'static str, read: &dyn Fn(&Run) -> Option<String>| {
         let mut stated = runs.iter().filter_map(|run| Some((*run, read(run)?)));
         let Some((first, expected)) = stated.next() else {

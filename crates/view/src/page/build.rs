@@ -14,11 +14,12 @@ use super::provenance::{Source, assumptions, hash};
 use super::reading::Readings;
 use super::smoothed::{Beside, Smoothing};
 use super::verdict::Verdict;
+use crate::figure::alike;
 use crate::number::nearest;
 use crate::{Error, Result, Run};
 
 /// Pictures on a page.
-const PICTURES: usize = 50;
+pub const PICTURES: usize = 50;
 
 /// The document.
 ///
@@ -27,6 +28,7 @@ const PICTURES: usize = 50;
 pub fn document(materials: &Materials) -> Result<Document> {
     let Materials { runs, pictures, .. } = materials;
     one_model(runs)?;
+    one_question(runs)?;
     let readings = Readings::of(runs);
     let asked = asked(runs);
     if readings.metrics.is_empty()
@@ -55,6 +57,7 @@ pub fn document(materials: &Materials) -> Result<Document> {
         warnings
             .push("No picture has the name of an image of the rows: pictures are not shown".into());
     }
+    warnings.extend(misfit(runs, &images));
     Ok(Document {
         title: title(runs),
         verdict: Verdict::of(runs, &readings),
@@ -101,6 +104,49 @@ fn one_model(runs: &[Run]) -> Result<()> {
         }),
         None => Ok(()),
     }
+}
+
+/// Budgets of another norm or on pictures of another size are other budgets, and values of other pixels other values:
+/// in one table or on one slider they would be taken for the same.
+fn one_question(runs: &[Run]) -> Result<()> {
+    let certifies = |run: &&Run| !(run.rows.is_empty() && run.curves.is_empty());
+    let asks = |run: &&Run| certifies(run) || !run.attacks.is_empty();
+    let asking: Vec<&Run> = runs.iter().filter(asks).collect();
+    alike(&asking)?;
+    let mut certified = runs.iter().filter(certifies);
+    let Some(first) = certified.next() else {
+        return Ok(());
+    };
+    match certified.find(|run| region(run) != region(first)) {
+        None => Ok(()),
+        Some(run) => Err(Error::Mixed {
+            what: "region",
+            run: run.name.clone(),
+            other: first.name.clone(),
+            got: region(run),
+            expected: region(first),
+        }),
+    }
+}
+
+/// The mask of the pixels that count.
+fn region(run: &Run) -> String {
+    run.setting("region").unwrap_or("none".into())
+}
+
+/// Says where maps cannot be of these rows.
+fn misfit(runs: &[Run], images: &[ImagePart]) -> Option<String> {
+    let size = runs.iter().find_map(|run| run.setting("size"))?;
+    images.iter().find_map(|image| {
+        let [height, width] = image.picture.as_ref()?.size;
+        let its = format!("[{height},{width}]");
+        (its != size).then(|| {
+            format!(
+                "The maps of {} are of the size {its}, the rows of {size}: they are of different runs",
+                image.id
+            )
+        })
+    })
 }
 
 fn warnings(runs: &[Run]) -> Vec<String> {
