@@ -9,8 +9,41 @@ use certiseg_view::Picture;
 
 use crate::fail::Usage;
 
+const HINT: &str = "give a folder that certify --maps DIR wrote";
+
 /// The pictures of a folder, by name of file.
 pub fn read(dir: &Path) -> Result<Vec<Picture>> {
+    files(dir)?.iter().map(|path| picture(path)).collect()
+}
+
+/// The same under the names that images have; of those behind the first `whole` of them, and of others, classes and
+/// labels only: thousands of pictures with all their maps are more than memory holds.
+pub fn read_some<'a>(
+    dir: &Path,
+    images: impl IntoIterator<Item = &'a str>,
+    whole: usize,
+) -> Result<Vec<Picture>> {
+    let names = names(images);
+    let mut known = 0;
+    let mut all = Vec::new();
+    for path in files(dir)? {
+        let mut picture = picture(&path)?;
+        let named = name(&mut picture, &names);
+        known += usize::from(named);
+        // without rows every picture is one
+        let shown = names.is_empty() && all.len() < whole || named && known <= whole;
+        if !shown {
+            picture.image = None;
+            picture.radius = Vec::new();
+            picture.budgets.clear();
+        }
+        all.push(picture);
+    }
+    Ok(all)
+}
+
+/// The files of a folder, by name.
+fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(dir);
     let entries = entries.with_context(|| format!("cannot read {}", dir.display()))?;
     let mut files = Vec::new();
@@ -25,23 +58,35 @@ pub fn read(dir: &Path) -> Result<Vec<Picture>> {
     if files.is_empty() {
         return Err(Usage::error(
             format!("{} holds no npz file", dir.display()),
-            "give a folder that certify --maps DIR wrote",
+            HINT,
         ));
     }
     files.sort();
-    files.iter().map(|path| picture(path)).collect()
+    Ok(files)
 }
 
 /// Gives each picture the name it has in the rows: a file cannot be called as every image.
 pub fn rename<'a>(pictures: &mut [Picture], images: impl IntoIterator<Item = &'a str>) {
+    let names = names(images);
+    for picture in pictures {
+        name(picture, &names);
+    }
+}
+
+/// Names of images by the files of their maps.
+fn names<'a>(images: impl IntoIterator<Item = &'a str>) -> BTreeMap<PathBuf, &'a str> {
     let images: BTreeSet<&str> = images.into_iter().collect();
     let of_file = |image: &str| crate::maps::Maps::file(Path::new(""), image);
-    let names: BTreeMap<PathBuf, &str> = images.iter().map(|&id| (of_file(id), id)).collect();
-    for picture in pictures {
-        if let Some(&id) = names.get(&PathBuf::from(format!("{}.npz", picture.id))) {
-            picture.id = id.into();
-        }
+    images.into_iter().map(|id| (of_file(id), id)).collect()
+}
+
+/// Names a picture as its image; whether there is one.
+fn name(picture: &mut Picture, names: &BTreeMap<PathBuf, &str>) -> bool {
+    let image = names.get(&PathBuf::from(format!("{}.npz", picture.id)));
+    if let Some(&id) = image {
+        picture.id = id.into();
     }
+    image.is_some()
 }
 
 fn picture(path: &Path) -> Result<Picture> {
@@ -85,6 +130,12 @@ fn picture(path: &Path) -> Result<Picture> {
 }
 
 fn read_map(file: &mut MapFile, name: &str) -> Result<(Vec<usize>, Map)> {
+    let names = file.names()?;
+    if !names.iter().any(|known| known == name) {
+        let (path, names) = (file.path().display(), names.join(", "));
+        let message = format!("{path} has no array {name}, it has {names}");
+        return Err(Usage::error(message, HINT));
+    }
     let read = file.read(name);
     read.with_context(|| format!("array {name} of {}", file.path().display()))
 }
@@ -102,7 +153,7 @@ fn wrong(path: &Path, name: &str, got: &[usize], map: &Map, expected: &str) -> a
             "array {name} of {} is {numbers} {got:?}, expected {expected}",
             path.display()
         ),
-        "give a folder that certify --maps DIR wrote",
+        HINT,
     )
 }
 
@@ -145,11 +196,43 @@ mod tests {
     }
 
     #[test]
+    fn beyond_those_that_are_shown_pictures_are_classes() {
+        let (bytes, floats) = (Map::Bytes(vec![0, 1]), Map::Floats(vec![0.5, 1.0]));
+        let arrays: [(&str, &[usize], &Map); 3] = [
+            ("prediction", &[1, 2], &bytes),
+            ("radius", &[1, 2], &floats),
+            ("budget_accuracy", &[1, 2], &floats),
+        ];
+        let dir = folder(&arrays);
+        for name in ["b.npz", "c.npz", "d.npz"] {
+            write_arrays(&dir.path().join(name), &arrays).unwrap();
+        }
+        let whole = |images: &[&str], whole: usize| -> Vec<(String, bool)> {
+            let all = read_some(dir.path(), images.iter().copied(), whole).unwrap();
+            assert!(all.iter().all(|picture| picture.prediction == [0, 1]));
+            let about = |picture: Picture| (picture.id, !picture.budgets.is_empty());
+            all.into_iter().map(about).collect()
+        };
+        let expected = |all: [(&str, bool); 4]| all.map(|(id, whole)| (id.to_owned(), whole));
+        assert_eq!(
+            whole(&["d", "a/b", "c"], 2),
+            expected([("a/b", true), ("b", false), ("c", true), ("d", false)])
+        );
+        assert_eq!(
+            whole(&[], 3),
+            expected([("a__b", true), ("b", true), ("c", true), ("d", false)])
+        );
+    }
+
+    #[test]
     fn what_is_wrong_is_named_with_its_file() {
         let (bytes, floats) = (Map::Bytes(vec![0, 1]), Map::Floats(vec![0.5, 1.0]));
         let prediction: (&str, &[usize], &Map) = ("prediction", &[1, 2], &bytes);
         let cases: [(&[(&str, &[usize], &Map)], &str); 4] = [
-            (&[("radius", &[1, 2], &floats)], "array prediction of"),
+            (
+                &[("radius", &[1, 2], &floats)],
+                "has no array prediction, it has radius",
+            ),
             (
                 &[("prediction", &[2], &bytes)],
                 "uint8 [2], expected uint8 (H,W)",

@@ -7,6 +7,7 @@ use anyhow::Result;
 use certiseg_view::Run;
 
 use crate::fail::{UNSOUND, Usage};
+use crate::output::Rows;
 use crate::rows_file::RowsFile;
 
 /// The name under which verbs write their rows into a folder.
@@ -19,10 +20,13 @@ pub fn read(path: &Path) -> Result<Run> {
         false => path.to_owned(),
     };
     if path.is_dir() && !file.exists() {
-        return Err(Usage::error(
-            format!("{} holds no {ROWS}", path.display()),
-            "give a folder that was --out of a verb, or a file of rows",
-        ));
+        let message = format!("{} holds no {ROWS}", path.display());
+        return Err(Usage::error(message, instead(path)));
+    }
+    if path.extension().is_some_and(|ending| ending == "partial") {
+        let message = format!("{} is of a run that has not ended", path.display());
+        let hint = "go on with it: --resume; a copy under another name is read as it is";
+        return Err(Usage::error(message, hint));
     }
     let mut rows = RowsFile::open(&file)?;
     let mut lines = Vec::new();
@@ -46,6 +50,20 @@ pub fn verdict<'a>(runs: impl IntoIterator<Item = &'a Run>) -> ExitCode {
             say!("UNSOUND: an attack beat a certificate of {}", run.name);
             ExitCode::from(UNSOUND)
         }
+    }
+}
+
+/// What to give in place of a folder without rows.
+fn instead(folder: &Path) -> &'static str {
+    let shard = |name: &str| name.starts_with("rows-") && name.ends_with(".jsonl");
+    let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    match Rows::beside(&folder.join(ROWS)).exists() {
+        true => "the run that writes it has not ended: wait for it, or go on with it: --resume",
+        false if names.any(|name| shard(&name)) => {
+            "it has shards: certiseg merge makes one run of them"
+        }
+        false => "give a folder that was --out of a verb, or a file of rows",
     }
 }
 
@@ -92,6 +110,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let error = read(dir.path()).unwrap_err().to_string();
         assert!(error.contains("holds no rows.jsonl"), "{error}");
+        assert!(instead(dir.path()).contains("--out of a verb"));
+        std::fs::write(dir.path().join("rows-0-of-4.jsonl"), HEAD).unwrap();
+        assert!(instead(dir.path()).contains("certiseg merge"));
+        let partial = Rows::beside(&dir.path().join(ROWS));
+        std::fs::write(&partial, format!("{HEAD}\n")).unwrap();
+        assert!(instead(dir.path()).contains("has not ended"));
+        let error = read(&partial).unwrap_err().to_string();
+        assert!(error.contains("has not ended"), "{error}");
         let file = dir.path().join(ROWS);
         std::fs::write(&file, format!("{HEAD}\n{{\"kind\":\"later\"}}\n")).unwrap();
         for path in [dir.path(), &file] {

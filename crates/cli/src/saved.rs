@@ -43,7 +43,13 @@ pub fn read<'a>(dir: &Path, images: impl IntoIterator<Item = &'a str>) -> Result
 
 fn picture(path: &Path) -> Result<Saved> {
     let mut file = MapFile::open(path)?;
+    let names = file.names()?;
     let mut read = |name: &str| {
+        if !names.iter().any(|known| known == name) {
+            let (path, names) = (path.display(), names.join(", "));
+            let message = format!("{path} has no array {name}, it has {names}");
+            return Err(Usage::error(message, HINT));
+        }
         let read = file.read(name);
         read.with_context(|| format!("array {name} of {}", path.display()))
     };
@@ -129,6 +135,12 @@ mod tests {
             let error = read(folder(clean, eps).path(), []).unwrap_err().to_string();
             assert!(error.contains(words), "{words}: {error}");
         }
+        let map = Map::Bytes(vec![0]);
+        let maps = tempfile::tempdir().unwrap();
+        let arrays: [(&str, &[usize], &Map); 1] = [("prediction", &[1, 1], &map)];
+        write_arrays(&maps.path().join("a.npz"), &arrays).unwrap();
+        let error = read(maps.path(), []).unwrap_err().to_string();
+        assert!(error.contains("has no array clean"), "{error}");
         let empty = tempfile::tempdir().unwrap();
         let error = read(empty.path(), []).unwrap_err().to_string();
         assert!(error.contains("holds no npz"), "{error}");

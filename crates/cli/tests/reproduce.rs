@@ -147,11 +147,9 @@ fn steps_run_once_and_ours_stands_beside_the_paper() {
     fs::write(&manifest, other).unwrap();
     let fourth = certiseg(&line);
     assert!(fourth.status.success(), "{}", words(&fourth));
-    assert!(
-        !words(&fourth).contains("done before"),
-        "{}",
-        words(&fourth)
-    );
+    let said = words(&fourth);
+    assert!(!said.contains("done before"), "{said}");
+    assert_eq!(said.matches("made anew").count(), 2, "{said}");
 
     // the folder holds something else
     let name = dir.path().join("other.toml");

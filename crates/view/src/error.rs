@@ -13,6 +13,14 @@ pub enum Error {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// Files that were put one behind the other.
+    #[error("line {line} of {run} is a second head; give each run as a file of its own")]
+    TwoHeads {
+        /// Name of the file.
+        run: String,
+        /// From 1.
+        line: usize,
+    },
     /// Rows of another format.
     #[error("{run} has rows of format {got}, expected {expected}; use the version that wrote them")]
     Format {

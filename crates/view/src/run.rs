@@ -65,7 +65,8 @@ impl Run {
     /// Of a head and the lines behind it. Kinds that nothing here shows are passed over.
     ///
     /// # Errors
-    /// [`Error::Row`] for what is no row, [`Error::Format`] for rows of another version.
+    /// [`Error::Row`] for what is no row, [`Error::Format`] for rows of another version, [`Error::TwoHeads`] for
+    /// several runs in one file.
     pub fn read<'a>(
         name: &str,
         head: &str,
@@ -104,6 +105,10 @@ impl Run {
                 "evaluation" => push(&mut run.evaluation, at)?,
                 "toy" => push(&mut run.toy, at)?,
                 "time" => push(&mut run.times, at)?,
+                "head" => {
+                    let run = name.into();
+                    return Err(Error::TwoHeads { run, line: number });
+                }
                 _ => {}
             }
         }
@@ -226,6 +231,8 @@ mod tests {
     fn what_is_no_row_is_named() {
         let error = Run::read("r", HEAD, [r#"{"kind":"row"}"#]).unwrap_err();
         assert!(error.to_string().starts_with("line 2 of r"), "{error}");
+        let error = Run::read("r", HEAD, [r#"{"kind":"later"}"#, HEAD]).unwrap_err();
+        assert!(matches!(error, Error::TwoHeads { line: 3, .. }), "{error}");
         let error = Run::read("r", &HEAD.replace("\"format\":1", "\"format\":9"), []).unwrap_err();
         assert!(matches!(error, Error::Format { got: 9, .. }));
     }

@@ -25,7 +25,7 @@ use crate::output::{Format, Rows, head, make_dir, print_line};
 use crate::progress::Progress;
 use crate::source::hash;
 use crate::tally::Tally;
-use crate::{picture, pictures, runs};
+use crate::{picture, runs};
 
 /// The bundled network, made by `make demo-model`.
 const MODEL: &[u8] = include_bytes!("../../assets/demo.safetensors");
@@ -185,7 +185,7 @@ impl Demo {
             audit: Some(audit),
             ..Materials::default()
         };
-        materials.pictures = report::named(pictures::read(&self.out.join("maps"))?, &materials);
+        materials.pictures = report::shown(&self.out.join("maps"), &materials)?;
         let page = page(&materials)?;
         Ok(write_whole(&self.out.join(PAGE), page.html.as_bytes())?)
     }

@@ -11,7 +11,7 @@ use certiseg_view::figure::{Ask, KINDS, Kind, Labelled as Shown, Material};
 use clap::Args;
 
 use crate::fail::Usage;
-use crate::output::print_line;
+use crate::output::{make_dir, print_line};
 use crate::runs::{Labelled, verdict};
 use crate::{pictures, saved};
 
@@ -78,7 +78,11 @@ impl Figure {
             let hint = format!("{name} is made from: {}", kind.made);
             Usage::error(error.to_string(), hint)
         })?;
-        write_whole(out, &write(&drawing)?)?;
+        let file = write(&drawing)?;
+        if let Some(dir) = out.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+            make_dir(dir)?;
+        }
+        write_whole(out, &file)?;
         say!("figure  {}", out.display());
         Ok(verdict(material.runs.iter().map(|shown| &shown.run)))
     }

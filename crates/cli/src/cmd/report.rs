@@ -1,11 +1,15 @@
 //! `certiseg report`: one HTML page of runs.
 
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use certiseg_net::checkpoint::write_whole;
-use certiseg_view::page::{Audit, Bench, Materials, Training, page};
+use certiseg_view::Picture;
+use certiseg_view::page::{Audit, Bench, Materials, PICTURES, Training, page};
 use clap::Args;
 use serde_json::Value;
 
@@ -40,7 +44,7 @@ impl Report {
             add(&mut materials, path)?;
         }
         if let Some(dir) = &self.maps {
-            materials.pictures = named(pictures::read(dir)?, &materials);
+            materials.pictures = shown(dir, &materials)?;
         }
         write(&materials, &self.out)
     }
@@ -48,7 +52,8 @@ impl Report {
 
 /// Writes the page of these materials and says its verdict.
 fn write(materials: &Materials, out: &Path) -> Result<ExitCode> {
-    let page = page(materials)?;
+    free(out)?;
+    let page = page(materials).map_err(explain)?;
     if let Some(dir) = out.parent().filter(|dir| !dir.as_os_str().is_empty()) {
         make_dir(dir)?;
     }
@@ -64,21 +69,46 @@ fn write(materials: &Materials, out: &Path) -> Result<ExitCode> {
     })
 }
 
-/// Pictures with the names that images have in the rows.
-pub fn named(
-    mut pictures: Vec<certiseg_view::Picture>,
-    materials: &Materials,
-) -> Vec<certiseg_view::Picture> {
-    let runs = materials.runs.iter();
-    let certified = runs
-        .clone()
-        .flat_map(|run| &run.rows)
-        .map(|row| row.image.as_str());
-    let attacked = runs
-        .flat_map(|run| &run.attacks)
-        .map(|row| row.image.as_str());
-    pictures::rename(&mut pictures, certified.chain(attacked));
-    pictures
+/// Pictures of a folder with the names that images have in the rows, whole as far as a page shows them.
+pub fn shown(dir: &Path, materials: &Materials) -> Result<Vec<Picture>> {
+    let mut images: BTreeSet<&str> = BTreeSet::new();
+    for run in &materials.runs {
+        images.extend(run.rows.iter().map(|row| row.image.as_str()));
+        images.extend(run.curves.iter().map(|row| row.image.as_str()));
+        images.extend(run.attacks.iter().map(|row| row.image.as_str()));
+    }
+    pictures::read_some(dir, images, PICTURES)
+}
+
+/// Only an earlier page is written over: a slip in `--out` must not cost rows.
+fn free(out: &Path) -> Result<()> {
+    if !out.exists() {
+        return Ok(());
+    }
+    let page = || -> std::io::Result<bool> {
+        let mut start = String::new();
+        File::open(out)?.take(16).read_to_string(&mut start)?;
+        let start = start.to_ascii_lowercase();
+        Ok(start.is_empty() || start.starts_with("<!doctype html"))
+    };
+    match out.is_file() && page().unwrap_or(false) {
+        true => Ok(()),
+        false => Err(Usage::error(
+            format!("{} is there and is no page", out.display()),
+            "name a file that is not there, or an earlier report",
+        )),
+    }
+}
+
+/// With the way out, where the message does not have it.
+fn explain(error: certiseg_view::Error) -> anyhow::Error {
+    match &error {
+        certiseg_view::Error::Mixed { .. } => {
+            Usage::error(error.to_string(), "give a page to each")
+        }
+        certiseg_view::Error::Missing { .. } => Usage::error(error.to_string(), RUNS),
+        _ => error.into(),
+    }
 }
 
 /// Adds what lies at a path, whatever it is.
@@ -191,6 +221,26 @@ mod tests {
         let mut materials = Materials::default();
         add(&mut materials, dir.path()).unwrap();
         assert_eq!(materials.trainings[0].epochs.len(), 1);
+    }
+
+    #[test]
+    fn nothing_but_a_page_is_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("out");
+        free(&file).unwrap();
+        for (text, page) in [
+            ("", true),
+            ("<!doctype html>\n<html>", true),
+            (HEAD, false),
+            ("<!doc", false),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            assert_eq!(free(&file).is_ok(), page, "{text}");
+        }
+        std::fs::write(&file, [0xff; 20]).unwrap();
+        let error = free(&file).unwrap_err().to_string();
+        assert!(error.contains("is no page"), "{error}");
+        assert!(free(dir.path()).is_err());
     }
 
     #[test]

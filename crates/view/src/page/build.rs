@@ -19,7 +19,7 @@ use crate::number::nearest;
 use crate::{Error, Picture, Result, Run, VOID};
 
 /// Pictures on a page.
-const PICTURES: usize = 50;
+pub const PICTURES: usize = 50;
 
 /// The document.
 ///
@@ -64,6 +64,7 @@ pub fn document(materials: &Materials) -> Result<Document> {
         warnings
             .push("No picture has the name of an image of the rows: pictures are not shown".into());
     }
+    warnings.extend(misfit(runs, &images));
     Ok(Document {
         title: title(runs),
         verdict: Verdict::of(runs, &readings),
@@ -110,6 +111,21 @@ fn one_model(runs: &[Run]) -> Result<()> {
         }),
         None => Ok(()),
     }
+}
+
+/// Says where maps cannot be of these rows.
+fn misfit(runs: &[Run], images: &[ImagePart]) -> Option<String> {
+    let size = runs.iter().find_map(|run| run.setting("size"))?;
+    images.iter().find_map(|image| {
+        let [height, width] = image.picture.as_ref()?.size;
+        let its = format!("[{height},{width}]");
+        (its != size).then(|| {
+            format!(
+                "The maps of {} are of the size {its}, the rows of {size}: they are of different runs",
+                image.id
+            )
+        })
+    })
 }
 
 fn warnings(runs: &[Run]) -> Vec<String> {

@@ -16,6 +16,7 @@ mod parts;
 use serde::Deserialize;
 use serde_json::Value;
 
+pub use self::build::PICTURES;
 use self::document::Document;
 use crate::{Picture, Result, Run};
 
@@ -110,7 +111,8 @@ pub struct Page {
 /// Writes the page.
 ///
 /// # Errors
-/// [`crate::Error::TwoModels`] for runs of several models, [`crate::Error::Missing`] where nothing can be shown,
+/// [`crate::Error::TwoModels`] for runs of several models, [`crate::Error::Mixed`] for certificates and attacks of
+/// several norms, sizes or regions, [`crate::Error::Missing`] where nothing can be shown,
 /// [`crate::Error::Picture`] for maps of the wrong size.
 pub fn page(materials: &Materials) -> Result<Page> {
     let document = build::document(materials)?;

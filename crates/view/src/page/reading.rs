@@ -137,7 +137,10 @@ impl Readings {
             if let (Some(eps), Some(value)) = (row.eps, row.value) {
                 reading.put(eps.get(), value);
             }
-            if let Some(goal) = row.goal.as_ref().filter(|_| !row.undefined) {
+            // an image whose rows are given twice counts once
+            if let Some(goal) = row.goal.as_ref().filter(|_| !row.undefined)
+                && !reading.goals.iter().any(|(known, _)| known == goal)
+            {
                 reading.goals.push((goal.clone(), row.value));
             }
         }

@@ -261,6 +261,68 @@ fn maps_of_another_network_are_told() {
 }
 
 #[test]
+fn budgets_of_other_kinds_have_no_common_page() {
+    let of = |from: &str, to: &str, rows: &[String]| {
+        assert!(HEAD.contains(from), "{from}");
+        let head = HEAD.replace(from, to);
+        Run::read("other", &head, rows.iter().map(String::as_str)).unwrap()
+    };
+    let beside = |other: Run| super::page(&materials(vec![certify(), other]));
+    let struck = [attack("b", 0.1, 0.1, 0.2)];
+    let error = beside(of("\"2\"", "\"inf\"", &struck)).unwrap_err();
+    assert!(matches!(&error, Error::Mixed { what, .. } if *what == "norm"));
+    let part = of("\"m\"", "\"m\",\"region_hash\":\"r\"", &[curve("a")]);
+    let error = beside(part).unwrap_err().to_string();
+    assert!(error.contains("another region"), "{error}");
+    // rows of smoothing have their own norm, and their own table
+    beside(of("\"2\"", "\"inf\"", &[])).unwrap();
+    // pictures made ready in another way: nothing that can be held against these certificates
+    let other = of("\"m\"", "\"m\",\"filter\":\"nearest\"", &struck);
+    assert!(!beside(other).unwrap().unsound);
+    assert!(beside(of("\"m\"", "\"m\"", &struck)).unwrap().unsound);
+}
+
+#[test]
+fn a_certificate_of_another_run_may_be_beaten_where_nothing_was_at_stake() {
+    let beaten = run("attack", &[attack("b", 0.1, 0.0, 0.25)]);
+    let verdict = document(vec![certify(), beaten]).verdict;
+    assert_eq!(
+        verdict.line,
+        "UNSOUND on 1/1 images: an attack beat a certificate"
+    );
+}
+
+#[test]
+fn rows_that_are_given_twice_count_once() {
+    let goal = serde_json::json!({
+        "kind": "row", "image": "a", "metric": "accuracy", "norm": "2", "clean": 1.0, "value": 0.5,
+        "goal": "accuracy<=0.5", "lipschitz": 2.0, "eta": 0.0, "counted": 9,
+    })
+    .to_string();
+    let certify = || run("certify", std::slice::from_ref(&goal));
+    let document = document(vec![certify(), certify()]);
+    let goals = &document.metrics[0].goals;
+    assert_eq!((goals.len(), goals[0].images), (1, 1));
+}
+
+#[test]
+fn maps_of_another_size_are_seen() {
+    let warnings = |size: &str| {
+        let to = format!("\"m\",\"size\":{size}");
+        let head = HEAD.replace("\"m\"", &to);
+        let rows = [row("a", "accuracy", 0.1, Some(0.5))];
+        let run = Run::read("r", &head, rows.iter().map(String::as_str)).unwrap();
+        let materials = Materials {
+            pictures: vec![noisy("a", 4)],
+            ..materials(vec![run])
+        };
+        super::page(&materials).unwrap().warnings
+    };
+    assert_eq!(warnings("[4,4]"), [""; 0]);
+    assert!(warnings("[8,4]")[0].contains("[4,4]"));
+}
+
+#[test]
 fn nothing_in_the_document_ends_the_script() {
     let evil = "</script><script>alert(1)</script>{{script}}";
     let rows = [row(evil, "accuracy", 0.1, Some(0.5))];

@@ -211,6 +211,12 @@ impl Work {
             if interrupt::asked() {
                 return Ok(Some(self.stopped(name)));
             }
+            if way == Way::Again {
+                say!(
+                    "{label}: {} is of other settings, another model or version: made anew",
+                    self.out.join(name).display()
+                );
+            }
             stale |= way != Way::GoOn;
             let (line, goes_on) = self.line(name, line, way)?;
             say!("{label}: certiseg {}", shown(&line));
