@@ -110,7 +110,8 @@ pub struct Page {
 /// Writes the page.
 ///
 /// # Errors
-/// [`crate::Error::TwoModels`] for runs of several models, [`crate::Error::Missing`] where nothing can be shown,
+/// [`crate::Error::TwoModels`] for runs of several models, [`crate::Error::Mixed`] for budgets or pixels that are not
+/// the same, [`crate::Error::Missing`] where nothing can be shown,
 /// [`crate::Error::Picture`] for maps of the wrong size.
 pub fn page(materials: &Materials) -> Result<Page> {
     let document = build::document(materials)?;
