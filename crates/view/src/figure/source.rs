@@ -140,7 +140,8 @@ impl Run {
     }
 }
 
-/// [`crate::Error::Mixed`] unless all runs that state them have the weights, the size, the norm and the pixels of the first.
+/// [`crate::Error::Mixed`] unless all runs that state them have the weights, the size, the norm and the pixels of the
+/// first.
 pub(super) fn alike(runs: &[&Run]) -> Result<()> {
     same(runs, "network", &|run| run.deep("model_hash"))?;
     same(runs, "size of pictures", &size)?;
@@ -150,7 +151,12 @@ pub(super) fn alike(runs: &[&Run]) -> Result<()> {
 
 /// [`crate::Error::Mixed`] unless runs of several networks are of the same pictures, and budgets of one norm and tensor.
 pub(super) fn same_pictures(runs: &[&Run]) -> Result<()> {
-    same(runs, "data", &|run| run.deep("data_hash"))?;
+    // what stands for the data of logits from anywhere is the file of logits, another for each network
+    let pictures = |run: &Run| {
+        run.deep("data_hash")
+            .filter(|_| run.deep("logits").is_none())
+    };
+    same(runs, "data", &pictures)?;
     same(runs, "size of pictures", &size)?;
     values(runs)?;
     budgets(runs)
@@ -211,7 +217,12 @@ mod tests {
         let one = run("one", r#"{"data_hash":"a","size":[1,2]}"#, &[]);
         let size = run("size", r#"{"data_hash":"a","size":[2,2]}"#, &[]);
         let data = run("data", r#"{"data_hash":"b","size":[1,2]}"#, &[]);
+        let logits = |hash: &str| {
+            let settings = format!(r#"{{"data_hash":"{hash}","logits":"{hash}.npz"}}"#);
+            run(hash, &settings, &[])
+        };
         same_pictures(&[&one, &one]).unwrap();
+        same_pictures(&[&logits("c"), &logits("d")]).unwrap();
         for (other, what) in [(&size, "another size of pictures"), (&data, "another data")] {
             let error = same_pictures(&[&one, other]).unwrap_err().to_string();
             assert!(error.contains(what), "{error}");

@@ -90,7 +90,8 @@ fn row(picture: &Picture, levels: &[f64], shown: &[f64], saved: Option<&Saved>) 
         )),
     ];
     for eps in shown {
-        let stable = Raster::of(size, |pixel| match radius(pixel) >= *eps {
+        // at its radius a pixel may be tied, which counts as changed
+        let stable = Raster::of(size, |pixel| match radius(pixel) > *eps {
             true => class_colour(picture.prediction[pixel]),
             false => GROUND,
         });
@@ -186,13 +187,15 @@ mod tests {
 
     #[test]
     fn pixels_below_the_budget_are_white() {
-        let (_, cells) = row(&picture(), &[0.1, 0.5], &[0.5], Some(&saved()));
+        let (_, cells) = row(&picture(), &[0.1, 0.5], &[0.25, 0.5], Some(&saved()));
         let pixels = |index: usize| cells[index].as_ref().unwrap().raster.pixels.clone();
         assert_eq!(pixels(2), [GROUND, SHADES[1], SHADES[1]]);
         assert_eq!(pixels(3), [GROUND, class_colour(2), class_colour(1)]);
+        // not within the radius itself
+        assert_eq!(pixels(4), [GROUND, GROUND, class_colour(1)]);
         // 0.1 of 0.5: four times, one channel of the last pixel
-        assert_eq!(cells[5].as_ref().unwrap().note, "× 4");
-        let changed = pixels(5);
+        assert_eq!(cells[6].as_ref().unwrap().note, "× 4");
+        let changed = pixels(6);
         assert_eq!(changed[0], [128; 3]);
         assert_eq!(changed[2][..2], [128; 2]);
         assert!(changed[2][2] > 220);

@@ -111,8 +111,8 @@ pub struct Page {
 /// Writes the page.
 ///
 /// # Errors
-/// [`crate::Error::TwoModels`] for runs of several models, [`crate::Error::Mixed`] for certificates and attacks of
-/// several norms, sizes or regions, [`crate::Error::Missing`] where nothing can be shown,
+/// [`crate::Error::TwoModels`] for runs of several models, [`crate::Error::Mixed`] for budgets or pixels that are not
+/// the same, [`crate::Error::Missing`] where nothing can be shown,
 /// [`crate::Error::Picture`] for maps of the wrong size.
 pub fn page(materials: &Materials) -> Result<Page> {
     let document = build::document(materials)?;
