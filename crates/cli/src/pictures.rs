@@ -93,7 +93,9 @@ fn picture(path: &Path) -> Result<Picture> {
     let mut file = MapFile::open(path)?;
     let names = file.names()?;
     let ([height, width], prediction) = match read_map(&mut file, "prediction")? {
-        (shape, Map::Bytes(prediction)) if shape.len() == 2 => ([shape[0], shape[1]], prediction),
+        (shape, Map::Bytes(prediction)) if shape.len() == 2 && !prediction.is_empty() => {
+            ([shape[0], shape[1]], prediction)
+        }
         (shape, map) => return Err(wrong(path, "prediction", &shape, &map, "uint8 (H,W)")),
     };
     let size = [height, width];
@@ -228,7 +230,12 @@ mod tests {
     fn what_is_wrong_is_named_with_its_file() {
         let (bytes, floats) = (Map::Bytes(vec![0, 1]), Map::Floats(vec![0.5, 1.0]));
         let prediction: (&str, &[usize], &Map) = ("prediction", &[1, 2], &bytes);
-        let cases: [(&[(&str, &[usize], &Map)], &str); 4] = [
+        let none = Map::Bytes(Vec::new());
+        let cases: [(&[(&str, &[usize], &Map)], &str); 5] = [
+            (
+                &[("prediction", &[0, 2], &none)],
+                "uint8 [0, 2], expected uint8 (H,W)",
+            ),
             (
                 &[("radius", &[1, 2], &floats)],
                 "has no array prediction, it has radius",

@@ -75,7 +75,7 @@ fn picture(path: &Path) -> Result<Saved> {
     let (shape, attacked) = floats(read("attacked")?);
     let size = 3 * height * width;
     let fits = shape.len() == 5 && shape[0] > 0 && shape[1..] == [eps.len(), 3, height, width];
-    if !fits || attacked.len() != shape[0] * eps.len() * size || clean.len() != size {
+    if !fits || size == 0 || attacked.len() != shape[0] * eps.len() * size || clean.len() != size {
         let expected = format!("(criteria,{},3,{height},{width}) of float32", eps.len());
         return Err(wrong("attacked", &shape, &expected));
     }

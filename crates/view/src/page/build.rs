@@ -201,8 +201,7 @@ fn last(readings: &Readings) -> f64 {
         return 0.0;
     };
     let defined = readings.defined(metric);
-    let curves = defined.iter().filter(|reading| reading.is_whole());
-    let ends = curves.flat_map(|reading| reading.budgets());
+    let ends = defined.iter().filter_map(|reading| reading.end());
     ends.fold(0.0, f64::max)
 }
 

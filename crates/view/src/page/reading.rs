@@ -71,6 +71,11 @@ impl Reading {
         self.rows.iter().chain(&self.curve).map(|(eps, _)| *eps)
     }
 
+    /// The last point of the curve, whatever rows ask: one budget in another unit must not stretch a slider.
+    pub fn end(&self) -> Option<f64> {
+        self.curve.last().map(|(eps, _)| *eps)
+    }
+
     /// Whether a curve tells of all budgets.
     pub fn is_whole(&self) -> bool {
         !self.curve.is_empty()

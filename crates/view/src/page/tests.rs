@@ -306,6 +306,19 @@ fn rows_that_are_given_twice_count_once() {
 }
 
 #[test]
+fn a_budget_beyond_the_curves_does_not_stretch_the_slider() {
+    let rows = [
+        row("a", "accuracy", 0.1, Some(0.5)),
+        row("a", "accuracy", 1e6, Some(0.0)),
+        curve("a"),
+    ];
+    let positions = document(vec![run("certify", &rows)]).positions;
+    assert_eq!(positions.last().unwrap().number, 1e6);
+    let near = positions.iter().filter(|stop| stop.number <= 4.0);
+    assert!(near.count() > 20, "{positions:?}");
+}
+
+#[test]
 fn maps_of_another_size_are_seen() {
     let warnings = |size: &str| {
         let to = format!("\"m\",\"size\":{size}");
