@@ -57,7 +57,7 @@ FIGURE = cargo run --release --locked -- figure
 figures:
 	mkdir -p figures
 	$(FIGURE) eps $(ROWS)/kvasir-certify.jsonl "suite of paper 001=$(ROWS)/kvasir-paper001.jsonl" \
-		"strong suite=$(ROWS)/kvasir-strong.jsonl" --out figures/eps.svg
+		"ours, guided by the bound=$(ROWS)/kvasir-strong.jsonl" --out figures/eps.svg
 	$(FIGURE) samples $(ROWS)/kvasir-compare.jsonl --out figures/samples.svg
 	$(FIGURE) front "tau 1"=$(ROWS)/shapes-front-001.jsonl "tau 3"=$(ROWS)/shapes-front-003.jsonl \
 		"tau 10"=$(ROWS)/shapes-front-010.jsonl "tau 30"=$(ROWS)/shapes-front-030.jsonl \
