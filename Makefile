@@ -30,13 +30,17 @@ chromium:
 		sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 		$$sudo apt-get update && $$sudo apt-get install -y --no-install-recommends chromium chromium-driver python3; }
 
+# Built as the tests are, so nothing is built twice.
+CARGO_TARGET_DIR ?= target
+BUILT = $(CARGO_TARGET_DIR)/release/certiseg
+
 # The page of the demo in a real browser, held against its rows and maps, then against rows and maps with an error
-# planted, which must be found; screenshots stay in target/browser. Built as the tests are, so nothing is built twice.
+# planted, which must be found; screenshots stay in target/browser.
 BROWSER = target/browser/report.html target/browser/demo/rows.jsonl target/browser/demo/maps target/browser
 browser: chromium
 	cargo build --release --workspace --locked
-	target/release/certiseg demo --out target/browser/demo
-	target/release/certiseg report target/browser/demo/rows.jsonl target/browser/demo/attack.jsonl \
+	$(BUILT) demo --out target/browser/demo
+	$(BUILT) report target/browser/demo/rows.jsonl target/browser/demo/attack.jsonl \
 		--maps target/browser/demo/maps --out target/browser/report.html
 	python3 reference/browser.py $(BROWSER)
 	@for error in value budget; do \
@@ -53,8 +57,9 @@ demo-model:
 
 # Every figure from the rows under experiments/results into figures/; the README says which rows those are.
 ROWS = experiments/results
-FIGURE = cargo run --release --locked -- figure
+FIGURE = $(BUILT) figure
 figures:
+	cargo build --release --workspace --locked
 	mkdir -p figures
 	$(FIGURE) eps $(ROWS)/kvasir-certify.jsonl "suite of paper 001=$(ROWS)/kvasir-paper001.jsonl" \
 		"ours, guided by the bound=$(ROWS)/kvasir-strong.jsonl" --out figures/eps.svg
