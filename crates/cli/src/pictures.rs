@@ -228,10 +228,11 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_with_its_file() {
+        type Array<'a> = (&'a str, &'a [usize], &'a Map);
         let (bytes, floats) = (Map::Bytes(vec![0, 1]), Map::Floats(vec![0.5, 1.0]));
-        let prediction: (&str, &[usize], &Map) = ("prediction", &[1, 2], &bytes);
+        let prediction: Array = ("prediction", &[1, 2], &bytes);
         let none = Map::Bytes(Vec::new());
-        let cases: [(&[(&str, &[usize], &Map)], &str); 5] = [
+        let cases: [(&[Array], &str); 5] = [
             (
                 &[("prediction", &[0, 2], &none)],
                 "uint8 [0, 2], expected uint8 (H,W)",
